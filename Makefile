@@ -1,0 +1,55 @@
+# Two commands matter: `make demo` and `make test`. Each makes .venv and installs what it needs.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ASSAY := $(BIN)/assay
+# albumentations and the model hubs must not be asked for anything at import
+export NO_ALBUMENTATIONS_UPDATE := 1
+
+ifeq ($(ASSAY_CUDA),1)
+CONSTRAINTS :=
+else
+CONSTRAINTS := -c constraints-cpu.txt
+endif
+
+CORPUS := corpora/openclipart
+DEMO := runs/demo
+
+.PHONY: help demo test test-all lint docs bench clean
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(BIN)/.installed: pyproject.toml constraints-cpu.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 10) <= v < (3, 13) else f"Assay needs Python 3.10 to 3.12, {sys.executable} is {v[0]}.{v[1]}: make PYTHON=python3.11 ...")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25'
+	$(BIN)/python -m pip install --quiet $(CONSTRAINTS) -e '.[dev]'
+	@touch $@
+
+demo: $(BIN)/.installed ## get the sample corpus, run the whole job on it, print the funnel
+	$(ASSAY) corpus openclipart --out $(CORPUS)
+	$(ASSAY) run examples/openclipart.yaml --out $(DEMO)
+	$(ASSAY) status $(DEMO)
+	@echo "report: $(DEMO)/report.html"
+
+lint: $(BIN)/.installed ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint ## lint, types and the fast tests (under 15 minutes on two cores)
+	$(BIN)/python -m pytest
+
+test-all: lint ## all tests, the slow ones too
+	$(BIN)/python -m pytest -m ''
+
+docs: $(BIN)/.installed ## write the generated pages again
+	$(BIN)/python scripts/build_docs.py
+
+clean: ## remove the environment and all runs
+	rm -rf $(VENV) runs corpora .cache

@@ -1,0 +1,1 @@
+"""Floor 2: statistics over ledger columns. No Beam, no torch."""

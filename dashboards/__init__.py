@@ -1,0 +1,1 @@
+"""Floor 5: read-only views over runs."""

@@ -1,0 +1,25 @@
+"""Errors that a user can act on. The command line turns each into one line and an exit code."""
+
+
+class AssayError(Exception):
+    """Base of all errors that a user can act on; `exit_code` is what the command line returns."""
+
+    exit_code = 2
+
+
+class BadInput(AssayError):
+    """A missing, unreadable or impossible input, recipe or argument: exit code 2."""
+
+    exit_code = 2
+
+
+class GateRefused(AssayError):
+    """A gate or the compliance check says no: exit code 3."""
+
+    exit_code = 3
+
+
+class TooManyFailures(AssayError):
+    """More samples failed than the recipe allows: exit code 4."""
+
+    exit_code = 4

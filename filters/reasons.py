@@ -1,0 +1,232 @@
+"""The closed list of reasons for which a sample is dropped.
+
+The order of the members is the order of precedence: a sample's *primary* reason is the first of its
+reasons in this list, so that counts by primary reason add up. `docs/reasons.md` is generated from here.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class Stage(str, Enum):
+    """Where in the job a reason is found."""
+
+    INGEST = "ingest"
+    DECODE = "decode"
+    RIGHTS = "rights"
+    RULE = "rule"
+    DUPLICATE = "duplicate"
+    BALANCE = "balance"
+
+
+class Reason(str, Enum):
+    """One reason for a drop: its code, the stage that finds it, what it means, what a user can do."""
+
+    stage: Stage
+    meaning: str
+    remedy: str
+
+    def __new__(cls, code: str, stage: Stage, meaning: str, remedy: str) -> Reason:
+        member = str.__new__(cls, code)
+        member._value_ = code
+        member.stage = stage
+        member.meaning = meaning
+        member.remedy = remedy
+        return member
+
+    # -- ingest: the record itself is not a readable pair --------------------------------------
+    UNSAFE_PATH = (
+        "UNSAFE_PATH",
+        Stage.INGEST,
+        "A member of the archive has an absolute path, a `..` in it, or is a link or a device.",
+        "Rebuild the archive with plain relative names; the member's content was not read.",
+    )
+    UNREADABLE_SHARD = (
+        "UNREADABLE_SHARD",
+        Stage.INGEST,
+        "The shard ends, breaks or cannot be read from this record on.",
+        "Fetch the shard again; the records before this one were read.",
+    )
+    DUPLICATE_KEY = (
+        "DUPLICATE_KEY",
+        Stage.INGEST,
+        "An earlier record of the same shard has the same key.",
+        "Give each record its own key; the first one is kept.",
+    )
+    MISSING_IMAGE = (
+        "MISSING_IMAGE",
+        Stage.INGEST,
+        "The record has no picture.",
+        "Check the extensions of the members, or the name of the column that holds the bytes.",
+    )
+    EMPTY_IMAGE = (
+        "EMPTY_IMAGE",
+        Stage.INGEST,
+        "The picture has zero bytes.",
+        "Fetch the picture again.",
+    )
+    FILE_TOO_LARGE = (
+        "FILE_TOO_LARGE",
+        Stage.INGEST,
+        "The picture's file is larger than `limits.max_image_bytes`.",
+        "Raise the limit if such files are expected.",
+    )
+    BAD_METADATA = (
+        "BAD_METADATA",
+        Stage.INGEST,
+        "The record's JSON is not readable, or larger than `limits.max_metadata_bytes`; its rights cannot be known.",
+        "Repair the JSON; rights checks fail closed.",
+    )
+    CAPTION_NOT_UTF8 = (
+        "CAPTION_NOT_UTF8",
+        Stage.INGEST,
+        "The caption is not valid UTF-8.",
+        "Convert the caption to UTF-8; guessing an encoding would invent text.",
+    )
+    CAPTION_TOO_LONG = (
+        "CAPTION_TOO_LONG",
+        Stage.INGEST,
+        "The caption is larger than `limits.max_caption_bytes`.",
+        "Raise the limit, or shorten the caption at its source.",
+    )
+    EMPTY_CAPTION = (
+        "EMPTY_CAPTION",
+        Stage.INGEST,
+        "The record has no caption, or one of white space only.",
+        "Supply a caption.",
+    )
+    # -- decode: the picture cannot be turned into pixels --------------------------------------
+    DECOMPRESSION_BOMB = (
+        "DECOMPRESSION_BOMB",
+        Stage.DECODE,
+        "The picture's header declares more pixels than `limits.max_pixels`; it was not decoded.",
+        "Raise the limit if such pictures are expected; memory grows with it.",
+    )
+    UNSUPPORTED_FORMAT = (
+        "UNSUPPORTED_FORMAT",
+        Stage.DECODE,
+        "The bytes are not a picture of a supported format.",
+        "Convert to PNG, JPEG, WebP, GIF, TIFF, BMP or AVIF.",
+    )
+    DECODE_ERROR = (
+        "DECODE_ERROR",
+        Stage.DECODE,
+        "The picture is corrupt or cut off.",
+        "Fetch the picture again.",
+    )
+    # -- rights ----------------------------------------------------------------------------------
+    LICENCE_MISSING = (
+        "LICENCE_MISSING",
+        Stage.RIGHTS,
+        "The sample states no licence and the recipe has a list of allowed ones.",
+        "Find the licence, or set `licences.missing: keep` and say why.",
+    )
+    LICENCE_NOT_ALLOWED = (
+        "LICENCE_NOT_ALLOWED",
+        Stage.RIGHTS,
+        "The sample's licence is not on the recipe's list.",
+        "Add the licence to `licences.allow` if it permits training.",
+    )
+    # -- rules over scores -----------------------------------------------------------------------
+    SCORE_MISSING = (
+        "SCORE_MISSING",
+        Stage.RULE,
+        "A rule's column is null or not a number for this sample.",
+        "Run `assay score`, or remove the rule; a missing score never passes.",
+    )
+    IMAGE_TOO_SMALL = (
+        "IMAGE_TOO_SMALL",
+        Stage.RULE,
+        "The picture's shorter side is out of the rule's bounds (pixels).",
+        "Change `rules.min_side`.",
+    )
+    ASPECT_RATIO = (
+        "ASPECT_RATIO",
+        Stage.RULE,
+        "Longer side over shorter side is out of the rule's bounds.",
+        "Change `rules.aspect_ratio`.",
+    )
+    CAPTION_LENGTH = (
+        "CAPTION_LENGTH",
+        Stage.RULE,
+        "The caption's number of characters or words is out of the rule's bounds.",
+        "Change `rules.caption_characters` or `rules.caption_words`.",
+    )
+    REPEATED_CAPTION = (
+        "REPEATED_CAPTION",
+        Stage.RULE,
+        "Too many samples of the corpus carry this caption (case, digits and punctuation set aside).",
+        "Change `rules.caption_repeats`.",
+    )
+    LANGUAGE = (
+        "LANGUAGE",
+        Stage.RULE,
+        "The caption's language is not allowed, or its detection is out of the rule's bounds.",
+        "Change `rules.language`.",
+    )
+    BLURRED = (
+        "BLURRED",
+        Stage.RULE,
+        "The sharpness is out of the rule's bounds.",
+        "Change `rules.sharpness`.",
+    )
+    LOW_CONTRAST = (
+        "LOW_CONTRAST",
+        Stage.RULE,
+        "The contrast is out of the rule's bounds (a blank picture has none).",
+        "Change `rules.contrast`.",
+    )
+    COLOURFULNESS = (
+        "COLOURFULNESS",
+        Stage.RULE,
+        "The colourfulness is out of the rule's bounds.",
+        "Change `rules.colourfulness`.",
+    )
+    NSFW = (
+        "NSFW",
+        Stage.RULE,
+        "The NSFW probability is out of the rule's bounds.",
+        "Change `rules.nsfw`.",
+    )
+    LOW_SIMILARITY = (
+        "LOW_SIMILARITY",
+        Stage.RULE,
+        "The image-text similarity is out of the rule's bounds.",
+        "Change `rules.similarity`; bounds belong to one encoder.",
+    )
+    # -- duplicates ------------------------------------------------------------------------------
+    SAME_SAMPLE = (
+        "SAME_SAMPLE",
+        Stage.DUPLICATE,
+        "Picture, caption and URL are those of another sample (equal uid).",
+        "Nothing: a dataset holds a sample once.",
+    )
+    EXACT_DUPLICATE = (
+        "EXACT_DUPLICATE",
+        Stage.DUPLICATE,
+        "The picture's bytes (SHA-256) are those of the sample that was kept.",
+        "Set `duplicates.exact: false` to keep them.",
+    )
+    NEAR_DUPLICATE = (
+        "NEAR_DUPLICATE",
+        Stage.DUPLICATE,
+        "The picture's perceptual hash joins it to the cluster of the sample that was kept.",
+        "Change `duplicates.phash_distance`.",
+    )
+    # -- balance ---------------------------------------------------------------------------------
+    BALANCE_CAP = (
+        "BALANCE_CAP",
+        Stage.BALANCE,
+        "Its group already has as many samples as `balance.cap` allows.",
+        "Raise `balance.cap`, or balance by another column.",
+    )
+
+
+#: Position of each reason in the order of precedence.
+PRECEDENCE: dict[Reason, int] = {reason: index for index, reason in enumerate(Reason)}
+
+
+def primary(reasons: list[Reason]) -> Reason | None:
+    """Return the reason of highest precedence, or None for a kept sample."""
+    return min(reasons, key=PRECEDENCE.__getitem__, default=None)

@@ -1,0 +1,68 @@
+"""The scorers by name. Nothing is imported before a scorer is asked for."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, cast
+
+from filters.errors import BadInput
+
+if TYPE_CHECKING:
+    from filters.scorers.captions import CaptionStatistics
+    from filters.scoring import Scorer
+
+
+class LazyScorers(Mapping[str, "Callable[..., Scorer]"]):
+    """Maps a scorer's name to its class; the module is imported when the class is looked up."""
+
+    def __init__(self, targets: Mapping[str, str]) -> None:
+        self._targets = dict(targets)
+
+    def __getitem__(self, name: str) -> Callable[..., Scorer]:
+        """Return the class. Raises KeyError for an unknown name."""
+        module, _, attribute = self._targets[name].partition(":")
+        return cast("Callable[..., Scorer]", getattr(importlib.import_module(module), attribute))
+
+    def __contains__(self, name: object) -> bool:
+        """Tell whether a scorer has this name, without importing it."""
+        return name in self._targets
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the names in the order in which the scorers run."""
+        return iter(self._targets)
+
+    def __len__(self) -> int:
+        """Return the number of scorers."""
+        return len(self._targets)
+
+
+#: Every scorer, in the order in which a job runs them: cheap ones first.
+SCORERS = LazyScorers(
+    {
+        "size": "filters.scorers.size:SizeScorer",
+        "hashes": "filters.scorers.hashes:HashScorer",
+        "caption": "filters.scorers.captions:CaptionScorer",
+        "language": "filters.scorers.language:LanguageScorer",
+        "technical": "filters.scorers.technical:TechnicalScorer",
+        "nsfw": "filters.scorers.nsfw:NsfwScorer",
+        "similarity": "filters.scorers.similarity:SimilarityScorer",
+    }
+)
+
+
+def make_scorer(
+    name: str,
+    *,
+    statistics: CaptionStatistics | None = None,
+    model: str | None = None,
+    threads: int | None = None,
+) -> Scorer:
+    """Return the scorer `name`, not yet loaded, with those of the settings that are given.
+
+    Raises `BadInput` for an unknown name and TypeError for a setting that the scorer does not have.
+    """
+    if name not in SCORERS:
+        raise BadInput(f"no scorer is named {name!r}; there are: {', '.join(SCORERS)}")
+    given = {"statistics": statistics, "model": model, "threads": threads}
+    return SCORERS[name](**{key: value for key, value in given.items() if value is not None})

@@ -1,0 +1,182 @@
+"""Rules: pure tests of columns with a reason code. A rule never loads a model.
+
+Judging is separate from scoring, so that a threshold can be replayed over stored scores in milliseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import inf, isfinite
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from filters.reasons import PRECEDENCE, Reason
+
+#: Reasons of a sample as a bit mask: bit i stands for the i-th member of `Reason`.
+_BITS = {reason: np.uint64(1) << np.uint64(index) for reason, index in PRECEDENCE.items()}
+_CODES = pa.array([reason.value for reason in Reason])
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Bounds on one column, both inclusive. `keep_top` is the alternative: the best fraction in (0, 1].
+
+    A rule with `keep_top` must be resolved to a bound (`resolve`) before it judges.
+    """
+
+    name: str
+    column: str
+    reason: Reason
+    low: float = -inf
+    high: float = inf
+    keep_top: float | None = None
+
+    def judge(self, column: pa.Array) -> pa.Array:
+        """Return the reason code of each row, null where the row passes; null or NaN never passes."""
+        if self.keep_top is not None:
+            raise ValueError(f"rule {self.name}: resolve keep_top to a bound before judging")
+        values = column.cast(pa.float64())
+        missing = pc.or_kleene(pc.is_null(values, nan_is_null=True), False)
+        inside = pc.and_(pc.greater_equal(values, self.low), pc.less_equal(values, self.high))
+        verdict = pc.if_else(inside, pa.scalar(None, pa.string()), self.reason.value)
+        return pc.if_else(missing, Reason.SCORE_MISSING.value, verdict)
+
+    def resolve(self, values: np.ndarray) -> Rule:
+        """Turn `keep_top` into the bound `low` that keeps at least that fraction of the finite values.
+
+        Ties at the bound are all kept. Without finite values nothing passes (`low` = inf).
+        """
+        if self.keep_top is None:
+            return self
+        finite = values[np.isfinite(values)]
+        if len(finite) == 0:
+            return replace(self, keep_top=None, low=inf)
+        rank = max(1, int(np.ceil(self.keep_top * len(finite) - 1e-9)))
+        return replace(self, keep_top=None, low=float(np.partition(finite, len(finite) - rank)[len(finite) - rank]))
+
+
+@dataclass(frozen=True)
+class AllowRule:
+    """A list of allowed values of one text column, compared exactly."""
+
+    name: str
+    column: str
+    reason: Reason
+    allow: frozenset[str]
+    missing: Reason | None
+
+    def judge(self, column: pa.Array) -> pa.Array:
+        """Return the reason code of each row, null where it passes; `missing` is the verdict on null or empty."""
+        text = column.cast(pa.string())
+        empty = pc.or_kleene(pc.is_null(text), pc.equal(pc.utf8_trim_whitespace(pc.fill_null(text, "")), ""))
+        listed = pc.is_in(text, value_set=pa.array(sorted(self.allow), pa.string()))
+        verdict = pc.if_else(listed, pa.scalar(None, pa.string()), self.reason.value)
+        return pc.if_else(empty, pa.scalar(self.missing.value if self.missing else None, pa.string()), verdict)
+
+
+AnyRule = Rule | AllowRule
+
+
+@dataclass(frozen=True)
+class Bounded:
+    """What a named rule tests: its column, its reason and what the column holds (for the documentation)."""
+
+    column: str
+    reason: Reason
+    unit: str
+
+
+#: The rules that a recipe may name under `rules:`.
+RULES: Mapping[str, Bounded] = {
+    "min_side": Bounded("min_side", Reason.IMAGE_TOO_SMALL, "shorter side, pixels"),
+    "aspect_ratio": Bounded("aspect_ratio", Reason.ASPECT_RATIO, "longer over shorter side, 1 or more"),
+    "caption_characters": Bounded("caption_characters", Reason.CAPTION_LENGTH, "characters of the caption"),
+    "caption_words": Bounded("caption_words", Reason.CAPTION_LENGTH, "words of the caption"),
+    "caption_repeats": Bounded(
+        "caption_repeats", Reason.REPEATED_CAPTION, "samples of the corpus with this caption, digits set aside"
+    ),
+    "language": Bounded("language_probability", Reason.LANGUAGE, "probability of the detected language, 0 to 1"),
+    "sharpness": Bounded("sharpness", Reason.BLURRED, "variance of the Laplacian, 0 or more"),
+    "contrast": Bounded("contrast", Reason.LOW_CONTRAST, "RMS contrast of the luminance"),
+    "colourfulness": Bounded("colourfulness", Reason.COLOURFULNESS, "Hasler and Süsstrunk's measure, 0 or more"),
+    "nsfw": Bounded("nsfw", Reason.NSFW, "NSFW probability, 0 to 1"),
+    "similarity": Bounded("similarity", Reason.LOW_SIMILARITY, "cosine of picture and caption, -1 to 1"),
+}
+
+
+def masks_of_codes(codes: pa.Array | pa.ChunkedArray) -> np.ndarray:
+    """Return uint64 masks (n,) for an array of reason codes (string or dictionary), 0 for null."""
+    if isinstance(codes, pa.ChunkedArray):
+        codes = codes.combine_chunks()
+    index = pc.index_in(codes.cast(pa.string()), value_set=_CODES)
+    unknown = pc.and_(pc.is_valid(codes), pc.is_null(index))
+    if pc.any(unknown).as_py():
+        raise ValueError("unknown reason code")
+    position = pc.fill_null(index, 0).to_numpy(zero_copy_only=False).astype(np.uint64)
+    present = pc.is_valid(codes).to_numpy(zero_copy_only=False)
+    return np.where(present, np.uint64(1) << position, np.uint64(0))
+
+
+def judge(rules: Iterable[AnyRule], table: pa.Table) -> np.ndarray:
+    """Judge every row of `table` by every rule; return uint64 reason masks (n,), 0 where all rules pass.
+
+    A column that the table lacks counts as null in every row.
+    """
+    masks = np.zeros(table.num_rows, dtype=np.uint64)
+    for rule in rules:
+        if rule.column in table.column_names:
+            column = table.column(rule.column).combine_chunks()
+        else:
+            column = pa.nulls(table.num_rows, pa.float64() if isinstance(rule, Rule) else pa.string())
+        masks |= masks_of_codes(rule.judge(column))
+    return masks
+
+
+def mask(*reasons: Reason) -> np.uint64:
+    """Return the bit mask of the given reasons."""
+    total = np.uint64(0)
+    for reason in reasons:
+        total |= _BITS[reason]
+    return total
+
+
+def reason_lists(masks: np.ndarray) -> pa.Array:
+    """Turn masks (n,) into a list<dictionary<int8, string>> array, each list in order of precedence."""
+    bits = (masks[:, None] >> np.arange(len(_CODES), dtype=np.uint64)) & np.uint64(1)
+    rows, codes = np.nonzero(bits)
+    offsets = np.zeros(len(masks) + 1, dtype=np.int32)
+    np.cumsum(np.bincount(rows, minlength=len(masks)), out=offsets[1:])
+    values = pa.DictionaryArray.from_arrays(pa.array(codes, pa.int8()), _CODES)
+    return pa.ListArray.from_arrays(pa.array(offsets), values)
+
+
+def primary_codes(masks: np.ndarray) -> pa.Array:
+    """Return the reason of highest precedence of each mask as dictionary<int8, string>, null where none."""
+    lowest = masks & (~masks + np.uint64(1))
+    present = masks != 0
+    index = np.zeros(len(masks), dtype=np.int8)
+    index[present] = np.log2(lowest[present].astype(np.float64)).astype(np.int8)
+    return pa.DictionaryArray.from_arrays(pa.array(index, pa.int8(), mask=~present), _CODES)
+
+
+def explain(rule: AnyRule) -> dict[str, object]:
+    """Describe a rule for the manifest and the report: name, column, reason, bounds or list."""
+    described: dict[str, object] = {"name": rule.name, "column": rule.column, "reason": rule.reason.value}
+    if isinstance(rule, AllowRule):
+        described["allow"] = sorted(rule.allow)
+        described["missing"] = rule.missing.value if rule.missing else "keep"
+        return described
+    for side, bound in (("low", rule.low), ("high", rule.high)):
+        if isfinite(bound):
+            described[side] = bound
+    if rule.keep_top is not None:
+        described["keep_top"] = rule.keep_top
+    return described
+
+
+def needed_columns(rules: Sequence[AnyRule]) -> list[str]:
+    """Return the columns that the rules read, sorted, each once."""
+    return sorted({rule.column for rule in rules})

@@ -1,0 +1,1 @@
+"""Scorers: each computes columns from decoded pictures and captions."""

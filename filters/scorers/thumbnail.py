@@ -1,0 +1,32 @@
+"""Small pictures for reports and the dashboard."""
+
+from __future__ import annotations
+
+import io
+
+from PIL import Image
+
+from filters.scorers.technical import SIDE as SHARED_SIDE
+from filters.scoring import Picture
+
+#: WebP's quality, 0 to 100, and effort, 0 (fast) to 6.
+QUALITY, EFFORT = 70, 2
+
+
+def thumbnail(picture: Picture, side: int = 128) -> bytes:
+    """Return the picture as lossy WebP, its longer side at most `side` pixels; never enlarged.
+
+    The same picture gives the same bytes (with the same libwebp). No metadata of the original goes in.
+    Raises ValueError when `side` is not positive.
+    """
+    if side < 1:
+        raise ValueError(f"a thumbnail of {side} pixels")
+    scale = min(1.0, side / max(picture.width, picture.height))
+    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    # The technical scores have made this copy already; where it would enlarge, the original is as small.
+    shared = 2 * side <= SHARED_SIDE and min(picture.width, picture.height) > SHARED_SIDE
+    source = picture.shorter_side(SHARED_SIDE) if shared else picture.image
+    small = source.resize(size, Image.Resampling.BICUBIC, reducing_gap=3.0)
+    buffer = io.BytesIO()
+    small.save(buffer, "WEBP", quality=QUALITY, method=EFFORT, exif=b"", icc_profile=b"", xmp=b"")
+    return buffer.getvalue()

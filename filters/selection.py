@@ -1,0 +1,79 @@
+"""Which sample stays: one of each uid, one of each duplicate cluster, at most so many of a group.
+
+Pure functions over columns; all ties are broken by the data itself, never by the order of arrival.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+
+#: What may decide which member of a cluster stays. True: more is better.
+PREFERENCES = {"resolution": True, "similarity": True, "uid": False}
+
+
+def repeated(uids: np.ndarray, alive: np.ndarray) -> np.ndarray:
+    """Return for each row the position of the first living row with the same uid; own position when first.
+
+    `uids`: (n,) strings; `alive`: (n,) bool. Rows that are not alive return their own position.
+    """
+    first = np.arange(len(uids))
+    living = np.flatnonzero(alive)
+    _, index, inverse = np.unique(uids[living], return_index=True, return_inverse=True)
+    first[living] = living[index[inverse]]
+    return first
+
+
+def representatives(clusters: np.ndarray, alive: np.ndarray, keys: list[np.ndarray]) -> np.ndarray:
+    """Return for each living row the position of the row that stays for its cluster; -1 where not alive.
+
+    `clusters`: (n,) int64, -1 for rows in no cluster (they stay for themselves). `keys`: columns in order
+    of preference, smaller is better; NaN is worst. The last tie goes to the smallest position.
+    """
+    stays = np.full(len(clusters), -1, dtype=np.int64)
+    living = np.flatnonzero(alive)
+    stays[living] = living
+    members = living[clusters[living] >= 0]
+    if len(members) == 0:
+        return stays
+    order = np.lexsort([members, *(key[members] for key in reversed(keys)), clusters[members]])
+    ranked = members[order]
+    starts = np.flatnonzero(np.r_[True, np.diff(clusters[ranked]) != 0])
+    lengths = np.diff(np.r_[starts, len(ranked)])
+    stays[ranked] = np.repeat(ranked[starts], lengths)
+    return stays
+
+
+def preference_key(name: str, columns: dict[str, np.ndarray]) -> np.ndarray:
+    """Return the sort key (smaller is better) for a preference name of `PREFERENCES`."""
+    if name == "uid":
+        return columns["uid"]
+    if name == "resolution":
+        return -(columns["width"].astype(np.float64) * columns["height"])
+    return -columns[name].astype(np.float64)
+
+
+def over_cap(groups: np.ndarray, uids: np.ndarray, alive: np.ndarray, cap: int, seed: int) -> np.ndarray:
+    """Return (n,) bool: living rows beyond the first `cap` of their group.
+
+    Who comes first is decided by a keyed hash of the uid (BLAKE2b, key = `seed`), so that the choice is
+    random with respect to content, yet the same in every run and on every machine. `groups`: (n,) of str,
+    None or "" for no group (never capped).
+    """
+    over = np.zeros(len(uids), dtype=bool)
+    rows = np.flatnonzero(alive & np.array([bool(group) for group in groups], dtype=bool))
+    if len(rows) == 0:
+        return over
+    lottery = np.array([_ticket(str(uids[row]), seed) for row in rows], dtype=np.uint64)
+    names, inverse = np.unique(np.array([str(groups[row]) for row in rows]), return_inverse=True)
+    order = np.lexsort([uids[rows], lottery, inverse])
+    starts = np.searchsorted(inverse[order], np.arange(len(names)))
+    rank = np.arange(len(rows)) - starts[inverse[order]]
+    over[rows[order[rank >= cap]]] = True
+    return over
+
+
+def _ticket(uid: str, seed: int) -> int:
+    key = seed.to_bytes(8, "big", signed=True)
+    return int.from_bytes(hashlib.blake2b(uid.encode(), digest_size=8, key=key).digest(), "big")

@@ -1,0 +1,100 @@
+"""`assay evaluate`: an encoder or detector on labelled data that the user brings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from PIL import Image
+
+from filters.decoding import Undecodable, decode
+from filters.errors import BadInput
+
+app = typer.Typer(no_args_is_help=True, help="Measure an encoder or detector on labelled data.")
+
+
+@app.callback()
+def evaluate() -> None:
+    """Measure an encoder or detector on labelled data."""
+    # With a callback, typer keeps `retrieval` a command of its own although it is the only one.
+
+
+@app.command()
+def retrieval(
+    images: Annotated[Path, typer.Option("--images", help="Folder of the pictures.")],
+    captions: Annotated[Path, typer.Option("--captions", help='JSON: {"file.jpg": ["caption", ...], ...}.')],
+    model: Annotated[str, typer.Option("--model", help="Model URI of the encoder.")] = "builtin:mini",
+    threads: Annotated[int, typer.Option("--threads", min=0, help="CPU threads; 0: all.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON on stdout.")] = False,
+) -> None:
+    """Text-to-image recall over all captions, and AUC of matched against mismatched pairs."""
+    texts = read_captions(captions)
+    pictures = PictureFolder(images, list(texts))
+
+    from filters.encoders.uri import load_encoder
+    from filters.evaluation import evaluate_retrieval
+
+    encoder = load_encoder(model, threads)
+    result = evaluate_retrieval(encoder, pictures, texts)
+    if as_json:
+        typer.echo(json.dumps({**result, "model": encoder.model_id()}))
+        return
+    typer.echo(f"{encoder.model_id()} on {result['images']} pictures with {result['captions']} captions")
+    typer.echo("  ".join(f"{name} {result[name]:.3f}" for name in ("r@1", "r@5", "r@10", "auc")))
+    typer.echo(f"{result['ms_per_image']:.1f} ms a picture")
+
+
+def read_captions(path: Path) -> dict[str, list[str]]:
+    """Read `{"file.jpg": ["caption", ...], ...}`. Raises `BadInput` where the file is anything else."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadInput(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:  # not JSON, or not UTF-8
+        raise BadInput(f"{path} is not JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise BadInput(f'{path} must hold {{"file.jpg": ["caption", ...], ...}}')
+    for name, texts in found.items():
+        if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
+            raise BadInput(f"{path}: {name!r} must have a list of at least one caption")
+    return found
+
+
+class PictureFolder(Mapping[str, Image.Image]):
+    """The named pictures of a folder, decoded as the pipeline does, each at the moment that it is asked for.
+
+    Raises `BadInput` where the folder or a named file is missing, lies outside the folder, or cannot be decoded.
+    """
+
+    def __init__(self, folder: Path, names: list[str]) -> None:
+        if not folder.is_dir():
+            raise BadInput(f"no folder at {folder}")
+        root = folder.resolve()
+        self._paths = {name: root / name for name in names}
+        missing = [name for name, path in self._paths.items() if not path.is_file()]
+        if missing:
+            raise BadInput(f"{len(missing)} captioned pictures are not in {folder}, {missing[0]!r} among them")
+        outside = [name for name, path in self._paths.items() if not path.resolve().is_relative_to(root)]
+        if outside:
+            raise BadInput(f"{outside[0]!r} lies outside of {folder}")
+
+    def __getitem__(self, name: str) -> Image.Image:
+        path = self._paths[name]
+        try:
+            return decode(path.read_bytes()).image
+        except OSError as error:
+            raise BadInput(f"cannot read {path}: {error.strerror}") from error
+        except Undecodable as error:
+            raise BadInput(f"{path}: {error}") from error
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._paths  # Mapping's own would decode the picture
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._paths)
+
+    def __len__(self) -> int:
+        return len(self._paths)

@@ -1,0 +1,116 @@
+"""The entry point `assay`: names its commands as strings and loads each only when it is called.
+
+So `assay --help` imports neither torch nor Beam, and no floor imports a floor above it.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import os
+import sys
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from filters.errors import AssayError
+
+#: Command name -> (module:attribute, one line of help). An attribute is a function or a `typer.Typer`.
+COMMANDS = {
+    "corpus": ("pipelines.commands.corpus:app", "Get a sample corpus of real, public-domain pictures."),
+    "run": (
+        "pipelines.commands.run:run",
+        "Do all of a recipe: ingest, score, dedup, decide, balance, manifest, report.",
+    ),
+    "ingest": ("pipelines.commands.stages:ingest", "Read the input into sample rows."),
+    "score": ("pipelines.commands.stages:score", "Compute every score once."),
+    "dedup": ("pipelines.commands.stages:dedup", "Find duplicate pairs and clusters."),
+    "decide": ("pipelines.commands.stages:decide", "Judge by rules; write the ledger."),
+    "balance": ("pipelines.commands.stages:balance", "Write the kept samples to shards; write the manifest."),
+    "replay": ("pipelines.commands.replay:replay", "Decide again with other bounds; no model runs."),
+    "status": ("pipelines.commands.status:status", "Tell counts, stage, rate and failures of a run."),
+    "report": ("dashboards.command:report", "Write a run's report as one HTML file."),
+    "recipe": ("pipelines.commands.recipe:app", "Check a recipe, or print its JSON schema."),
+    "manifest": ("pipelines.commands.manifest:app", "Verify a dataset's manifest."),
+    "keygen": ("pipelines.commands.manifest:keygen", "Make an Ed25519 key for signing manifests."),
+    "evaluate": ("pipelines.commands.evaluate:app", "Measure a scorer on labelled data of your own."),
+    "doctor": ("pipelines.commands.doctor:doctor", "Tell what is installed and which models load."),
+}
+
+
+class LazyGroup(TyperGroup):
+    """A group whose commands are modules, imported when one is called."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return a stub that carries the help line, for the overview."""
+        if cmd_name not in COMMANDS:
+            return None
+        return TyperCommand(name=cmd_name, help=COMMANDS[cmd_name][1])
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the real command for a call."""
+        name, stub, rest = super().resolve_command(ctx, args)
+        return name, (load_command(name) if stub is not None and name else None), rest
+
+
+def load_command(name: str) -> Any:
+    """Import a command's module and return it as a click command."""
+    module_name, _, attribute = COMMANDS[name][0].partition(":")
+    target = getattr(importlib.import_module(module_name), attribute)
+    if not isinstance(target, typer.Typer):
+        app = typer.Typer(add_completion=False)
+        settings = {"ignore_unknown_options": True, "allow_extra_args": True}
+        takes_more = "context" in target.__annotations__
+        app.command(name=name, context_settings=settings if takes_more else None)(target)
+        target = app
+    command = typer.main.get_command(target)
+    command.name = name
+    return command
+
+
+app = typer.Typer(cls=LazyGroup, add_completion=False, no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.callback()
+def _root() -> None:
+    """Curation and governance for image-text data: every decision in a ledger, every opt-out honoured."""
+
+
+def main() -> None:
+    """Run the command line; turn errors that a user can act on into one line and an exit code."""
+    sys.exit(invoke(sys.argv[1:]))
+
+
+def invoke(arguments: list[str]) -> int:
+    """Run one command; return its exit code: 0, 2 bad input, 3 refused, 4 too many failures, 130 interrupted."""
+    click_error = typer.BadParameter.__mro__[2]  # ClickException, wherever typer keeps it
+    try:
+        result = app(arguments, standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except AssayError as error:
+        return _say(str(error), error.exit_code)
+    except click_error as error:
+        error.show()  # type: ignore[attr-defined]
+        return int(getattr(error, "exit_code", 2))
+    except (KeyboardInterrupt, typer.Abort):
+        return _say("interrupted; run the same command again, it resumes", 130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO):
+            raise
+        from pipelines.engine import explain
+
+        return _say(explain(error), 2)
+
+
+def _say(message: str, code: int) -> int:
+    line = " ".join(message.split())
+    print(f"assay: {line}", file=sys.stderr)
+    return code

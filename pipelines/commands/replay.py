@@ -1,0 +1,24 @@
+"""`assay replay`: the same scores, other decisions."""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+from pipelines.commands.common import JsonOption, OutOption, RunArgument, SetOption, print_json
+
+
+def replay(run: RunArgument, out: OutOption, overrides: SetOption = None, as_json: JsonOption = False) -> None:
+    """Decide again with other bounds; no model runs. `assay balance` then writes the new shards."""
+    from pipelines.commands.status import describe, print_counts
+    from pipelines.jobs import replay as job
+    from pipelines.run.directory import open_run
+    from pipelines.run.lock import locked
+    from pipelines.run.storage import Store
+
+    opened = open_run(run)
+    with locked(Store(out)):
+        new = job.replay(opened, overrides or [], out)
+    if as_json:
+        print_json(describe(new))
+    else:
+        print_counts(new, Console(stderr=True))

@@ -1,0 +1,67 @@
+"""`assay run`: the whole job."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from pipelines.commands.common import JsonOption, OutOption, RunnerOption, SetOption, make_engine, print_json
+
+#: The report stands on a floor above; it is named, never imported.
+REPORT = "dashboards.report:write_report"
+
+
+def run(
+    context: typer.Context,
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="Recipe file (YAML).")],
+    out: OutOption,
+    overrides: SetOption = None,
+    runner: RunnerOption = "FnApiRunner",
+    key: Annotated[Path | None, typer.Option("--key", help="Ed25519 private key to sign the manifest with.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Do all of a recipe. Killed at any point, the same command resumes."""
+    from pipelines.commands.status import describe, print_counts
+    from pipelines.jobs.balance import balance
+    from pipelines.jobs.decide import decide
+    from pipelines.jobs.dedup import dedup
+    from pipelines.jobs.finish import finish
+    from pipelines.jobs.ingest import ingest
+    from pipelines.jobs.score import score
+    from pipelines.progress import clear_meters
+    from pipelines.run.directory import create_run
+    from pipelines.run.lock import locked
+    from pipelines.run.recipe import load_recipe
+    from pipelines.run.signing import load_private
+    from pipelines.run.storage import Store
+
+    engine = make_engine(runner, context)
+    signer = load_private(key) if key else None
+    loaded = load_recipe(recipe, overrides)
+    with locked(Store(out)):
+        this = create_run(out, loaded)
+        this.store.sweep()
+        clear_meters(this.store)
+        ingest(this, engine)
+        score(this, engine)
+        dedup(this)
+        decide(this)
+        balance(this, engine)
+        manifest = finish(this, signer)
+        load_hook(REPORT)(this)
+    if as_json:
+        print_json({**describe(this), "content_hash": manifest["content_hash"]})
+    else:
+        print_counts(this, Console(stderr=True))
+
+
+def load_hook(name: str) -> Callable[..., object]:
+    """Import `module:function` by name."""
+    module, _, attribute = name.partition(":")
+    found: Callable[..., object] = getattr(importlib.import_module(module), attribute)
+    return found

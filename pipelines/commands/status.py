@@ -1,0 +1,86 @@
+"""`assay status`: counts from the ledger, and how far a running job is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from audit.counts import funnel
+from filters.reasons import Reason
+from pipelines.commands.common import JsonOption, RunArgument, print_json
+from pipelines.jobs.balance import shard_rows
+from pipelines.jobs.finish import run_counts
+from pipelines.progress import read_meters
+from pipelines.run.directory import Run, open_run
+
+_STAGES = ("ingest", "score", "dedup", "decide", "balance", "manifest")
+
+
+def status(run: RunArgument, as_json: JsonOption = False) -> None:
+    """Tell counts, stage, rate and failures of a run."""
+    opened = open_run(run)
+    if as_json:
+        print_json(describe(opened))
+    else:
+        print_counts(opened, Console())
+
+
+def describe(run: Run) -> dict[str, Any]:
+    """Return what `status --json` prints (DESIGN §4.4). `balanced` is false until the ledger is whole."""
+    counts = run_counts(run)
+    stage = current_stage(run)
+    meter = read_meters(run.store, "score")
+    model_seconds = sum(meter.seconds.values())
+    balanced = counts.balanced
+    if stage == "done":
+        balanced = balanced and sum(shard_rows(run)) == counts.kept
+    return {
+        "samples": counts.samples,
+        "kept": counts.kept,
+        "dropped": counts.dropped,
+        "balanced": balanced,
+        "stage": stage,
+        "rate": round(meter.samples / model_seconds, 2) if model_seconds else None,
+        "seconds_per_sample": {k: round(v / meter.samples, 6) for k, v in meter.seconds.items() if meter.samples},
+        "failures": failures(run),
+        "scored": run.rows("scores"),
+    }
+
+
+def current_stage(run: Run) -> str:
+    """Return the stage that is running or comes next; `done` for a finished run."""
+    if run.finished():
+        return "done"
+    parts = run.parts("samples")
+    if not parts:
+        return "ingest"
+    if run.parts("scores") != parts:
+        return "score"
+    if not run.store.exists("duplicates/all.done.json"):
+        return "dedup"
+    return "balance" if run.parts("ledger") == parts else "decide"
+
+
+def failures(run: Run) -> dict[str, int]:
+    """Return the samples that could not be read, by reason, from the parts' markers."""
+    total: Counter[str] = Counter()
+    for artefact in ("samples", "scores"):
+        for index in run.parts(artefact):
+            total.update(run.marker(artefact, index).facts["failures"])
+    return dict(sorted(total.items()))
+
+
+def print_counts(run: Run, console: Console) -> None:
+    """Print the funnel as a table."""
+    counts = run_counts(run)
+    table = Table(title=f"{run.recipe.name} · {current_stage(run)}", title_justify="left")
+    for heading, justify in (("reason", "left"), ("dropped", "right"), ("left", "right"), ("meaning", "left")):
+        table.add_column(heading, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    table.add_row("samples", "", f"{counts.samples:,}", "")
+    for step in funnel(counts):
+        table.add_row(step.reason, f"{step.dropped:,}", f"{step.left:,}", Reason(step.reason).meaning)
+    table.add_row("kept", "", f"{counts.kept:,}", "adds up" if counts.balanced else "does not add up (yet)")
+    console.print(table)

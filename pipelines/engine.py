@@ -1,0 +1,164 @@
+"""Where the work runs: one Beam pipeline a stage, over part numbers, never over samples.
+
+Every unit of work is idempotent (it writes a part and its marker), so it may run twice, be killed at any
+point, or run in a plain loop with the same result.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from filters.errors import AssayError, BadInput, GateRefused, TooManyFailures
+
+_LOG = logging.getLogger("assay")
+
+#: Runners that are refused by name, and why.
+REFUSED = {
+    "DirectRunner": "with a network it downloads and runs another engine; use FnApiRunner",
+    "SwitchingDirectRunner": "with a network it downloads and runs another engine; use FnApiRunner",
+    "DaskRunner": "measured: it corrupts tagged outputs without an error",
+    "DaskBagRunner": "measured: it corrupts tagged outputs without an error",
+    "PySparkRunner": "measured: it corrupts tagged outputs without an error; use SparkRunner",
+}
+
+#: A plain loop in this process; the same units, no Beam.
+PLAIN = "plain"
+
+_TOKEN = re.compile(r"ASSAY-ERROR(\{.*?\})ASSAY-END")
+
+
+@dataclass(frozen=True)
+class Engine:
+    """The runner by name and all further Beam options as they stand on the command line."""
+
+    runner: str = "FnApiRunner"
+    options: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.runner in REFUSED:
+            raise BadInput(f"--runner {self.runner} is refused: {REFUSED[self.runner]}")
+
+
+class PartWork(Protocol):
+    """Work on parts: picklable, loads its models once a process, writes each part and its marker."""
+
+    def load(self) -> None:
+        """Load models; called once in each process before `run`."""
+        ...
+
+    def run(self, index: int) -> None:
+        """Do part `index` unless its marker says that it is done."""
+        ...
+
+
+class StageError(AssayError):
+    """An error of a worker, carried to the driver as text; `exit_code` is that of the original."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+def run_parts(engine: Engine, stage: str, work: PartWork, indices: Sequence[int]) -> None:
+    """Run `work` on every part. Raises `AssayError` with one line; parts done so far stay done."""
+    if not indices:
+        return
+    if engine.runner == PLAIN:
+        work.load()
+        for index in indices:
+            work.run(index)
+        return
+    beam = _beam()
+
+    class RunPart(beam.DoFn):  # type: ignore[misc]
+        def setup(self) -> None:
+            _carried(work.load)
+
+        def process(self, index: int) -> Iterable[int]:
+            _carried(lambda: work.run(index))
+            yield index
+
+    def build(pipeline: Any) -> None:
+        _ = (
+            pipeline
+            | f"{stage}: parts" >> beam.Create(list(indices))
+            | f"{stage}: spread" >> beam.Reshuffle()
+            | f"{stage}: work" >> beam.ParDo(RunPart())
+        )
+
+    run_pipeline(engine, stage, build)
+
+
+def run_pipeline(engine: Engine, stage: str, build: Callable[[Any], None]) -> None:
+    """Build a pipeline with `build(pipeline)` and run it to its end. Raises `AssayError`."""
+    _beam()
+    from apache_beam import Pipeline
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    try:
+        options = PipelineOptions([*engine.options, f"--job_name=assay-{stage}"])
+        runner = _runner(engine.runner)
+        with Pipeline(runner=runner, options=options) as pipeline:
+            build(pipeline)
+    except (AssayError, KeyboardInterrupt):
+        raise
+    except SystemExit as error:
+        raise BadInput(f"options for {engine.runner} are not understood: {' '.join(engine.options)}") from error
+    except Exception as error:
+        found = _TOKEN.search(str(error))
+        if found is None:
+            raise
+        carried = json.loads(found.group(1).encode().decode("unicode_escape"))
+        raise StageError(carried["message"], carried["code"]) from None
+
+
+def _runner(name: str) -> Any:
+    from apache_beam.runners import create_runner
+
+    if name == "FnApiRunner":
+        from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+
+        return FnApiRunner()
+    try:
+        return create_runner(name)
+    except (ValueError, ImportError) as error:
+        raise BadInput(f"--runner {name}: {str(error).splitlines()[0]}") from None
+
+
+def _carried(call: Callable[[], None]) -> None:
+    """Run `call`; turn an error that a user can act on into a text that survives any runner."""
+    try:
+        call()
+    except (AssayError, OSError) as error:
+        body = json.dumps({"message": explain(error), "code": exit_code(error)})
+        # ASCII, and doubly escaped: runners print errors through repr
+        raise RuntimeError(f"ASSAY-ERROR{body.encode('unicode_escape').decode()}ASSAY-END") from error
+
+
+def explain(error: BaseException) -> str:
+    """Return one line for an error that a user can act on."""
+    if isinstance(error, OSError) and error.strerror:
+        place = f"{error.filename}: " if error.filename else ""
+        hint = "; free space and run the same command again, it resumes" if error.errno in (28, 122) else ""
+        return f"{place}{error.strerror}{hint}"
+    lines = str(error).splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def exit_code(error: BaseException) -> int:
+    """Return the exit code for an error: its own, or 2."""
+    return error.exit_code if isinstance(error, AssayError | BadInput | GateRefused | TooManyFailures) else 2
+
+
+def _beam() -> Any:
+    import apache_beam
+
+    for name in ("apache_beam", "apitools"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    logging.getLogger("root").setLevel(logging.WARNING)
+    return apache_beam

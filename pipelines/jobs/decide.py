@@ -1,0 +1,211 @@
+"""Decide: pure rules over stored columns, then one of each duplicate, then caps; the ledger is the result.
+
+No model runs and no picture is read. The per-row part works on one part at a time; the choice between
+samples works on a few small columns of the survivors, on the driver.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from filters.errors import BadInput
+from filters.reasons import Reason
+from filters.rules import (
+    AnyRule,
+    Rule,
+    explain,
+    judge,
+    mask,
+    masks_of_codes,
+    needed_columns,
+    primary_codes,
+    reason_lists,
+)
+from filters.selection import over_cap, preference_key, repeated, representatives
+from pipelines.jobs.dedup import CLUSTERS_FILE
+from pipelines.run.directory import Run
+from pipelines.run.parts import Marker, PartWriter, fingerprint, finished, part_name, read_marker, read_table
+from pipelines.run.schema import LEDGER
+
+VERSION = "1"
+
+#: Columns of samples and scores that choosing between samples may need.
+_CHOICE = ["uid", "sha256", "width", "height", "similarity"]
+
+
+@dataclass
+class _Columns:
+    """The run's small columns, all parts in order."""
+
+    rows: list[int]
+    masks: np.ndarray
+    table: pa.Table
+    groups: np.ndarray
+    clusters: np.ndarray
+    duplicate_of: np.ndarray
+
+
+def decide(run: Run) -> list[Marker]:
+    """Write all `ledger` parts; returns their markers. Raises `BadInput` where scores are missing."""
+    parts = run.parts("scores")
+    if not parts or parts != run.parts("samples"):
+        raise BadInput(f"{run.store.url}: not every part is scored; run assay score first")
+    wanted = decide_fingerprint(run)
+    done = [finished(run.store, part_name("ledger", i, ""), wanted) for i in parts]
+    markers = [marker for marker in done if marker]
+    if len(markers) == len(parts):
+        return markers
+    rules = resolved_rules(run)
+    columns = _judged(run, parts, rules)
+    _drop_duplicates(run, columns)
+    _drop_over_cap(run, columns)
+    return _write(run, parts, columns, wanted, rules)
+
+
+def decide_fingerprint(run: Run) -> str:
+    """Return what the ledger depends on: the scores, the clusters and the recipe's decisions."""
+    recipe = run.recipe.model_dump(mode="json", include={"rules", "licences", "languages", "duplicates", "balance"})
+    duplicates = read_marker(run.store, "duplicates/all")
+    if duplicates is None:
+        raise BadInput(f"{run.store.url}: no duplicates part; run assay dedup first")
+    sources = [run.marker("scores", i).fingerprint for i in run.parts("scores")]
+    return fingerprint("decide", VERSION, recipe, duplicates.fingerprint, sources)
+
+
+def resolved_rules(run: Run) -> list[AnyRule]:
+    """Return the recipe's rules, each `keep_top` turned into the bound that the run's scores give."""
+    rules: list[AnyRule] = []
+    for rule in run.recipe.filter_rules():
+        if isinstance(rule, Rule) and rule.keep_top is not None:
+            found = [joined(run, i, [rule.column]) for i in run.parts("scores")]
+            values = [t.column(rule.column).to_numpy() for t in found if rule.column in t.column_names]
+            scores = np.concatenate(values).astype(np.float64) if values else np.empty(0)
+            rule = rule.resolve(scores)
+        rules.append(rule)
+    return rules
+
+
+def joined(run: Run, index: int, columns: list[str]) -> pa.Table:
+    """Return one part's samples and scores side by side: `columns`, and one `failure` column of both."""
+    samples = run.table("samples", index, ["uid", "failure", *columns])
+    scores = run.table("scores", index, ["uid", "failure", *columns])
+    if not samples.column("uid").equals(scores.column("uid")):
+        raise BadInput(f"{run.store.url}: samples and scores part {index} do not belong together; run assay score")
+    first = masks_of_codes(samples.column("failure"))
+    failures = np.where(first != 0, first, masks_of_codes(scores.column("failure")))
+    table = samples.drop_columns(["failure"]).append_column("failure", primary_codes(failures))
+    for name in scores.column_names:
+        if name not in table.column_names:
+            table = table.append_column(scores.schema.field(name), scores.column(name))
+    return table
+
+
+def _judged(run: Run, parts: list[int], rules: list[AnyRule]) -> _Columns:
+    by = run.recipe.balance.by if run.recipe.balance else None
+    wanted = sorted({*needed_columns(rules), *_CHOICE, *([by] if by else [])} - {"uid"})
+    tables, masks = [], []
+    for index in parts:
+        table = joined(run, index, wanted)
+        failures = masks_of_codes(table.column("failure"))
+        # an unreadable sample has one reason only: what its missing scores would fail says nothing
+        masks.append(np.where(failures != 0, failures, judge(rules, table)))
+        tables.append(table.select([n for n in table.column_names if n in {*_CHOICE, by}]))
+    table = pa.concat_tables(tables)
+    groups = np.array(table.column(by).to_pylist() if by else [None] * table.num_rows, dtype=object)
+    clusters = np.full(table.num_rows, -1, dtype=np.int64)
+    found = read_table(run.store, CLUSTERS_FILE, ["position", "cluster"])
+    clusters[found.column("position").to_numpy()] = found.column("cluster").to_numpy()
+    nobody = np.full(table.num_rows, -1, dtype=np.int64)
+    return _Columns([t.num_rows for t in tables], np.concatenate(masks), table, groups, clusters, nobody)
+
+
+def _drop_duplicates(run: Run, columns: _Columns) -> None:
+    """Keep one row of each uid, then one of each cluster, among the rows that no rule has dropped."""
+    uids = np.array(columns.table.column("uid").to_pylist())
+    here = np.arange(len(uids))
+    first = repeated(uids, columns.masks == 0)
+    _mark(columns, first, first != here, mask(Reason.SAME_SAMPLE))
+    settings = run.recipe.duplicates
+    if settings is None:
+        return
+    values = {name: _numbers(columns.table, name) for name in ("width", "height", "similarity")}
+    keys = [preference_key(name, {**values, "uid": uids}) for name in settings.keep]
+    stays = representatives(columns.clusters, columns.masks == 0, keys)
+    loses = (stays >= 0) & (stays != here)
+    hashes = np.array(columns.table.column("sha256").to_pylist(), dtype=object)
+    exact = loses & (hashes == hashes[np.where(loses, stays, 0)])
+    _mark(columns, stays, exact, mask(Reason.EXACT_DUPLICATE))
+    _mark(columns, stays, loses & ~exact, mask(Reason.NEAR_DUPLICATE))
+
+
+def _mark(columns: _Columns, stays: np.ndarray, rows: np.ndarray, reason: np.uint64) -> None:
+    columns.masks[rows] |= reason
+    columns.duplicate_of[rows] = stays[rows]
+
+
+def _drop_over_cap(run: Run, columns: _Columns) -> None:
+    if run.recipe.balance:
+        uids = np.array(columns.table.column("uid").to_pylist())
+        balance = run.recipe.balance
+        over = over_cap(columns.groups, uids, columns.masks == 0, balance.cap, balance.seed)
+        columns.masks[over] |= mask(Reason.BALANCE_CAP)
+
+
+def _numbers(table: pa.Table, name: str) -> np.ndarray:
+    if name not in table.column_names:
+        return np.full(table.num_rows, np.nan)
+    return table.column(name).to_numpy().astype(np.float64)
+
+
+def _write(run: Run, parts: list[int], columns: _Columns, wanted: str, rules: list[AnyRule]) -> list[Marker]:
+    whole = ledger_table(columns.table, columns.masks, columns.clusters, columns.duplicate_of, columns.groups)
+    markers, start = [], 0
+    described = [explain(rule) for rule in rules]
+    for index, rows in zip(parts, columns.rows, strict=True):
+        table = whole.slice(start, rows)
+        start += rows
+        writer = PartWriter(run.store, part_name("ledger", index, ""), wanted)
+        writer.add_table(part_name("ledger", index), table)
+        kept = int((columns.masks[start - rows : start] == 0).sum())
+        markers.append(writer.commit(rows, {"kept": kept, "rules": described, "content": content_digest(table)}))
+    return markers
+
+
+def content_digest(ledger: pa.Table) -> str:
+    """Return a SHA-256 over the ledger's rows, independent of how parquet lays them out."""
+    digest = hashlib.sha256()
+    for name in ledger.column_names:
+        column = ledger.column(name).combine_chunks()
+        if pa.types.is_list(column.type):
+            values: list[object] = [",".join(codes) for codes in column.to_pylist()]
+        else:
+            values = column.to_pylist()
+        digest.update(json.dumps([name, values]).encode())
+    return digest.hexdigest()
+
+
+def ledger_table(
+    samples: pa.Table, masks: np.ndarray, clusters: np.ndarray, duplicate_of: np.ndarray, groups: np.ndarray
+) -> pa.Table:
+    """Build the ledger's columns from reason masks (n,) and the choices between samples."""
+    kept = masks == 0
+    uids = samples.column("uid").combine_chunks()
+    decision = pa.DictionaryArray.from_arrays(
+        pa.array(np.where(kept, 0, 1).astype(np.int8)), pa.array(["kept", "dropped"])
+    )
+    arrays = [
+        uids,
+        decision,
+        primary_codes(masks),
+        reason_lists(masks),
+        pa.array(np.ones(len(masks), dtype=np.float32), mask=~kept),
+        pa.array(clusters, mask=clusters < 0),
+        uids.take(pa.array(duplicate_of, mask=duplicate_of < 0)),
+        pa.array(groups.tolist(), pa.string()),
+    ]
+    return pa.Table.from_arrays(arrays, schema=LEDGER)

@@ -1,0 +1,77 @@
+"""Replay: another decision over the scores of a run. No model runs and no picture is read."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from filters.errors import BadInput
+from pipelines.jobs.decide import decide
+from pipelines.jobs.dedup import dedup
+from pipelines.run.directory import Run, create_run
+from pipelines.run.manifest import read_manifest
+from pipelines.run.recipe import Recipe, parse_recipe
+from pipelines.run.storage import Store
+
+#: What a new decision needs of the old run, and what galleries and later stages read.
+CARRIED = ("samples", "statistics", "scores", "embeddings", "thumbnails")
+_PARENT = "parent.json"
+
+#: What may differ between the old recipe and the new one: all that comes after the scores.
+_REPLAYABLE = {"name", "rules", "licences", "languages", "duplicates", "balance", "shards"}
+
+
+def replayed_recipe(run: Run, overrides: list[str]) -> Recipe:
+    """Return the run's recipe with overrides. Raises `BadInput` where one would need models or input again."""
+    recipe = parse_recipe(run.recipe.dump(), f"{run.store.url}/recipe.yaml", overrides)
+    old, new = run.recipe.model_dump(), recipe.model_dump()
+    changed = sorted(key for key in new if new[key] != old[key] and key not in _REPLAYABLE)
+    if changed:
+        raise BadInput(f"--set {', '.join(changed)}: cannot be replayed, it changes the scores; use assay run")
+    return recipe
+
+
+def replay(run: Run, overrides: list[str], out: str) -> Run:
+    """Decide the run again into the new run `out`; its shards are written by `assay balance`."""
+    if not run.parts("scores") or run.parts("scores") != run.parts("samples"):
+        raise BadInput(f"{run.store.url}: not every part is scored; run assay score first")
+    new = create_run(out, replayed_recipe(run, overrides))
+    if new.store.root == run.store.root:
+        raise BadInput(f"{out}: is the run itself; give another --out")
+    for artefact in CARRIED:
+        for name in run.store.list(artefact):
+            _carry(run.store, new.store, name)
+    parent = read_manifest(run)["content_hash"] if run.finished() else None
+    new.store.write(_PARENT, json.dumps({"content_hash": parent, "run": run.store.url}).encode())
+    dedup(new)
+    decide(new)
+    return new
+
+
+def parent_of(run: Run) -> str | None:
+    """Return the content hash of the dataset that this run was replayed from, None for an original run."""
+    if not run.store.exists(_PARENT):
+        return None
+    found: str | None = json.loads(run.store.read(_PARENT))["content_hash"]
+    return found
+
+
+def _carry(old: Store, new: Store, name: str) -> None:
+    """Give `name` of the old run to the new one: a hard link where both are on one disk, else a copy.
+
+    Parts are never changed in place (only replaced), so a link is safe.
+    """
+    if new.size(name) is not None and new.size(name) == old.size(name):
+        return
+    if old.local and new.local:
+        target = Path(new.path(name))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.unlink(missing_ok=True)
+        try:
+            target.hardlink_to(old.path(name))
+            return
+        except OSError:
+            pass  # another disk, or a file system without links: copy
+    with new.create(name) as path, old.open(name) as stream, path.open("wb") as copy:
+        shutil.copyfileobj(stream, copy)

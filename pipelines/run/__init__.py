@@ -1,0 +1,1 @@
+"""The run directory: recipe, schemas, parts with done-markers, manifest, lock."""

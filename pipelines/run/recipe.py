@@ -1,0 +1,305 @@
+"""The recipe: what a run does, in YAML, checked before anything starts.
+
+Unknown keys and impossible values are refused with file, line and key. `docs/recipe.schema.json` and
+`docs/recipe.md` are generated from the models below.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from filters.decoding import MAX_PIXELS
+from filters.errors import BadInput
+from filters.reasons import Reason
+from filters.registry import SCORERS
+from filters.rules import RULES, AllowRule, AnyRule, Rule
+from filters.selection import PREFERENCES
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FieldNames(_Model):
+    """Where the input keeps each field: key of the record's JSON, or column of the parquet."""
+
+    caption: str = Field("caption", description="caption, where the record has no .txt of its own")
+    image: str = Field("image", description="picture bytes (parquet only; a struct with `bytes` is understood)")
+    key: str = Field("key", description="record key (parquet only; row numbers where the column is absent)")
+    url: str = Field("url", description="address of the picture")
+    page_url: str = Field("page_url", description="address of the page that shows it")
+    creator: str = Field("creator", description="who made it")
+    licence: str = Field("licence", description="licence, best as a URI")
+    folder: str = Field("folder", description="folder or category; else the folder part of the key")
+
+
+class Input(_Model):
+    """What comes in."""
+
+    kind: Literal["webdataset", "folder", "parquet"] = Field(description="kind of the input")
+    path: str = Field(
+        min_length=1, description="file, folder or glob; any fsspec URL; relative paths are relative to the recipe"
+    )
+    fields: FieldNames = Field(FieldNames(), description="names of the fields")
+    files_per_part: int = Field(1000, ge=1, le=100_000, description="pictures a part, for folders")
+
+
+class Limits(_Model):
+    """Bounds that protect the machine; a sample beyond one gets a reason."""
+
+    max_pixels: int = Field(
+        MAX_PIXELS, ge=1, description="pixels of one picture (default: Pillow's own warning limit)"
+    )
+    max_image_bytes: int = Field(64 << 20, ge=1, description="bytes of one picture's file")
+    max_caption_bytes: int = Field(16 << 10, ge=1, description="bytes of one caption")
+    max_metadata_bytes: int = Field(1 << 20, ge=1, description="bytes of one record's JSON")
+    max_failures: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="fraction of samples that may fail in ingest and decode; more ends with exit code 4",
+    )
+
+
+class Similarity(_Model):
+    """The image-text encoder."""
+
+    model: str = Field("builtin:mini", min_length=1, description="model URI; bounds on similarity belong to one model")
+
+
+class Bounds(_Model):
+    """Bounds of one rule, both inclusive; or the best fraction of the finite scores."""
+
+    low: float | None = Field(None, allow_inf_nan=False, description="smallest value that passes")
+    high: float | None = Field(None, allow_inf_nan=False, description="largest value that passes")
+    keep_top: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        None, description="keep this best fraction (resolved to a bound from the scores, and recorded)"
+    )
+
+    @model_validator(mode="after")
+    def _possible(self) -> Bounds:
+        bounded = self.low is not None or self.high is not None
+        if self.keep_top is not None and bounded:
+            raise ValueError("keep_top and bounds exclude each other")
+        if self.low is not None and self.high is not None and self.low > self.high:
+            raise ValueError(f"low ({self.low}) must be at most high ({self.high})")
+        if self.keep_top is None and not bounded:
+            raise ValueError("give low, high or keep_top")
+        return self
+
+
+class Licences(_Model):
+    """Licence allow-list; compared exactly."""
+
+    allow: list[str] = Field(min_length=1, description="licences that may be kept")
+    missing: Literal["drop", "keep"] = Field("drop", description="what happens to samples without a licence")
+
+
+class Languages(_Model):
+    """Caption languages that may be kept."""
+
+    allow: list[str] = Field(min_length=1, description="ISO 639 codes")
+    missing: Literal["drop", "keep"] = Field("drop", description="what happens where none could be detected")
+
+
+class Duplicates(_Model):
+    """Which samples count as the same picture, and which one stays."""
+
+    exact: bool = Field(True, description="equal SHA-256")
+    phash_distance: int | None = Field(4, ge=0, le=16, description="differing bits of 64; null turns it off")
+    keep: list[str] = Field(
+        ["resolution", "similarity", "uid"], min_length=1, description="what decides who stays, in order"
+    )
+
+    @field_validator("keep")
+    @classmethod
+    def _known(cls, names: list[str]) -> list[str]:
+        for name in names:
+            if name not in PREFERENCES:
+                raise ValueError(f"{name!r} is not one of {', '.join(PREFERENCES)}")
+        return names
+
+
+class Balance(_Model):
+    """At most `cap` samples of each group."""
+
+    by: Literal["concept", "folder", "creator", "domain", "language"] = Field(
+        "concept", description="group column; `concept` is the caption's most frequent content word in the corpus"
+    )
+    cap: int = Field(ge=1, description="samples a group")
+    seed: int = Field(0, ge=-(2**63), lt=2**63, description="decides which samples of a group stay")
+
+
+class Shards(_Model):
+    """How the kept samples are written."""
+
+    samples: int = Field(1000, ge=1, le=100_000, description="samples a shard")
+
+
+class Recipe(_Model):
+    """A whole run."""
+
+    version: Literal[1] = Field(1, description="version of this format")
+    name: str = Field(min_length=1, max_length=100, pattern=r"^[\w .-]+$", description="name of the dataset")
+    input: Input
+    limits: Limits = Limits()
+    similarity: Similarity = Similarity()
+    scorers: list[str] = Field(list(SCORERS), min_length=1, description="scorers to run, of those that exist")
+    rules: dict[str, Bounds] = Field({}, description="bounds by rule name")
+    licences: Licences | None = Field(None, description="licence allow-list")
+    languages: Languages | None = Field(None, description="language allow-list")
+    duplicates: Duplicates | None = Field(
+        Duplicates(), description="null keeps duplicates (but never the same uid twice)"
+    )
+    balance: Balance | None = Field(None, description="null keeps groups as they are")
+    shards: Shards = Shards()
+
+    @field_validator("scorers")
+    @classmethod
+    def _known_scorers(cls, names: list[str]) -> list[str]:
+        for name in names:
+            if name not in SCORERS:
+                raise ValueError(f"{name!r} is not one of {', '.join(SCORERS)}")
+        return [name for name in SCORERS if name in names]
+
+    @field_validator("rules")
+    @classmethod
+    def _known_rules(cls, rules: dict[str, Bounds]) -> dict[str, Bounds]:
+        for name in rules:
+            if name not in RULES:
+                raise ValueError(f"{name!r} is not one of {', '.join(RULES)}")
+        return rules
+
+    def filter_rules(self) -> list[AnyRule]:
+        """Return the rules in order of the recipe's sections: licences, bounds, languages."""
+        found: list[AnyRule] = []
+        if self.licences:
+            missing = Reason.LICENCE_MISSING if self.licences.missing == "drop" else None
+            allow = frozenset(self.licences.allow)
+            found.append(AllowRule("licences", "licence", Reason.LICENCE_NOT_ALLOWED, allow, missing))
+        for name, bounds in self.rules.items():
+            rule = RULES[name]
+            low = -inf if bounds.low is None else bounds.low
+            high = inf if bounds.high is None else bounds.high
+            found.append(Rule(name, rule.column, rule.reason, low, high, bounds.keep_top))
+        if self.languages:
+            missing = Reason.SCORE_MISSING if self.languages.missing == "drop" else None
+            allow = frozenset(self.languages.allow)
+            found.append(AllowRule("languages", "language", Reason.LANGUAGE, allow, missing))
+        return found
+
+    def content(self) -> dict[str, Any]:
+        """Return what the manifest's content hash covers: all but the place of the input."""
+        return self.model_dump(mode="json", exclude={"input": {"path"}})
+
+    def dump(self) -> str:
+        """Return the resolved recipe as YAML, as it is stored in the run."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:
+    """Read a recipe file and apply `a.b=value` overrides. Raises `BadInput` naming file, line and key."""
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise BadInput(f"{path}: no such recipe") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path}: cannot read the recipe ({error})") from None
+    recipe = parse_recipe(text, str(path), overrides or [])
+    where = recipe.input.path
+    if "://" in where or Path(where).is_absolute():
+        return recipe
+    absolute = str((path.parent / where).absolute())
+    return recipe.model_copy(update={"input": recipe.input.model_copy(update={"path": absolute})})
+
+
+def parse_recipe(text: str, source: str, overrides: list[str]) -> Recipe:
+    """Check the recipe in `text`; `source` names it in messages. Raises `BadInput`."""
+    try:
+        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text, Loader=yaml.SafeLoader)):
+            raise BadInput(f"{source}: YAML aliases (*name) are not supported in recipes")
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        body = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise BadInput(f"{source}{line}: not readable as YAML ({problem})") from None
+    if not isinstance(body, dict):
+        raise BadInput(f"{source}: a recipe is a mapping of keys, see docs/recipe.md")
+    _refuse_doubled_keys(node, source)
+    for override in overrides:
+        _apply(body, override)
+    try:
+        return Recipe.model_validate(body)
+    except ValidationError as error:
+        raise BadInput(_explain(error, source, node, overrides)) from None
+
+
+def _apply(body: dict[str, Any], override: str) -> None:
+    key, separator, value = override.partition("=")
+    if not separator or not key:
+        raise BadInput(f"--set {override}: write key=value, for example rules.similarity.low=0.2")
+    try:
+        parsed = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise BadInput(f"--set {override}: the value is not readable as YAML") from None
+    *parents, last = key.split(".")
+    place: Any = body
+    for parent in parents:
+        if place.get(parent) is None:
+            place[parent] = {}
+        place = place[parent]
+        if not isinstance(place, dict):
+            raise BadInput(f"--set {override}: {parent} is not a mapping")
+    place[last] = parsed
+
+
+def _refuse_doubled_keys(node: yaml.Node | None, source: str) -> None:
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            if key.value in seen:
+                raise BadInput(f"{source}:{key.start_mark.line + 1}: {key.value}: the key stands twice")
+            seen.add(key.value)
+            _refuse_doubled_keys(value, source)
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            _refuse_doubled_keys(value, source)
+
+
+def _explain(error: ValidationError, source: str, node: yaml.Node | None, overrides: list[str]) -> str:
+    problems = []
+    for item in error.errors(include_url=False):
+        location = [str(part) for part in item["loc"]]
+        key = ".".join(location)
+        overridden = any(o.split("=")[0] == key or o.startswith(f"{key}.") for o in overrides)
+        where = "--set" if overridden else f"{source}:{_line(node, location)}"
+        unknown = item["type"] == "extra_forbidden"
+        message = "unknown key" if unknown else item["msg"].removeprefix("Value error, ")
+        problems.append(f"{where}: {key or 'recipe'}: {message[:1].lower()}{message[1:]}")
+    return "; ".join(problems)
+
+
+def _line(node: yaml.Node | None, location: list[str]) -> int:
+    """Return the 1-based line of the deepest part of `location` that the document has."""
+    line = node.start_mark.line if node else 0
+    for part in location:
+        found = None
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                if key.value == part:
+                    line, found = key.start_mark.line, value
+        elif isinstance(node, yaml.SequenceNode) and part.isdigit() and int(part) < len(node.value):
+            found = node.value[int(part)]
+            line = found.start_mark.line
+        if found is None:
+            break
+        node = found
+    return line + 1

@@ -1,0 +1,112 @@
+"""Ed25519 signatures over manifests."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+from pathlib import Path
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from filters.errors import BadInput
+from pipelines.run.directory import MANIFEST, Run
+from pipelines.run.manifest import SIGNATURE, Problem
+
+
+def generate(path: Path) -> Path:
+    """Write a new private key (PEM, PKCS #8, mode 0600) and its public half beside it; return the latter's path.
+
+    Raises `BadInput` where a file is in the way: a key is never overwritten.
+    """
+    public_path = path.with_name(path.name + ".pub")
+    key = Ed25519PrivateKey.generate()
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    try:
+        if public_path.exists():
+            raise FileExistsError
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(private)
+        public_path.write_bytes(public)
+    except FileExistsError:
+        raise BadInput(f"{path}: there is a key already; choose another name") from None
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be written ({error.strerror})") from None
+    return public_path
+
+
+def load_private(path: Path) -> Ed25519PrivateKey:
+    """Read a private key. Raises `BadInput`."""
+    key = _load(path, lambda data: serialization.load_pem_private_key(data, password=None))
+    if not isinstance(key, Ed25519PrivateKey):
+        raise BadInput(f"{path}: not an Ed25519 private key; make one with assay keygen")
+    return key
+
+
+def load_public(path: Path) -> Ed25519PublicKey:
+    """Read a public key. Raises `BadInput`."""
+    key = _load(path, serialization.load_pem_public_key)
+    if not isinstance(key, Ed25519PublicKey):
+        raise BadInput(f"{path}: not an Ed25519 public key")
+    return key
+
+
+def _load(path: Path, parse: object) -> object:
+    assert callable(parse)
+    try:
+        return parse(path.read_bytes())
+    except OSError as error:
+        raise BadInput(f"{path}: cannot read the key ({error.strerror})") from None
+    except (ValueError, TypeError):
+        raise BadInput(f"{path}: not a PEM key without a password") from None
+
+
+def key_id(key: Ed25519PublicKey) -> str:
+    """Return the key's fingerprint: SHA-256 of its raw bytes, first 16 hex digits."""
+    raw = key.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+    return hashlib.sha256(raw).hexdigest()[:16]
+
+
+def sign(run: Run, key: Ed25519PrivateKey) -> None:
+    """Sign the manifest's bytes; write `manifest.sig`."""
+    public = key.public_key()
+    raw = public.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+    body = {
+        "algorithm": "Ed25519",
+        "key_id": key_id(public),
+        "public_key": base64.b64encode(raw).decode(),
+        "signature": base64.b64encode(key.sign(run.store.read(MANIFEST))).decode(),
+    }
+    run.store.write(SIGNATURE, json.dumps(body, indent=1).encode() + b"\n")
+
+
+def check_signature(run: Run, trusted: Ed25519PublicKey | None) -> tuple[str, list[Problem]]:
+    """Return a state (`unsigned`, `valid`, `trusted`, `invalid`) and what is wrong.
+
+    `valid` says only that the key named in the signature made it; `trusted`, that it is the given key.
+    """
+    if not run.store.exists(SIGNATURE):
+        problems = [Problem("NOT_SIGNED", f"no {SIGNATURE}, and a public key was given")] if trusted else []
+        return "unsigned", problems
+    try:
+        body = json.loads(run.store.read(SIGNATURE))
+        stated = Ed25519PublicKey.from_public_bytes(base64.b64decode(body["public_key"], validate=True))
+        signature = base64.b64decode(body["signature"], validate=True)
+    except (ValueError, KeyError, TypeError):
+        return "invalid", [Problem("SIGNATURE_UNREADABLE", f"{SIGNATURE} is not a signature file")]
+    try:
+        stated.verify(signature, run.store.read(MANIFEST))
+    except InvalidSignature:
+        return "invalid", [Problem("SIGNATURE_INVALID", "the manifest is not what was signed")]
+    if trusted is None:
+        return "valid", []
+    if key_id(trusted) != key_id(stated):
+        return "invalid", [Problem("WRONG_KEY", f"signed by {key_id(stated)}, not by {key_id(trusted)}")]
+    return "trusted", []

@@ -1,0 +1,59 @@
+"""Parquet files whose rows hold the picture's bytes, a caption and any other columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from filters.reasons import Reason
+from pipelines.sources.base import ReadLimits, Record, ShardRef
+from pipelines.sources.listing import find_files, full_url, relative, state_of
+
+#: Rows read at a time; bounds memory.
+_ROWS = 64
+
+
+@dataclass(frozen=True)
+class ParquetSource:
+    """All parquet files behind `path`; `image`, `caption` and `key` name columns."""
+
+    path: str
+    image: str
+    caption: str
+    key: str
+
+    def shards(self) -> list[ShardRef]:
+        """Return one shard a file, sorted by path."""
+        fs, root, paths = find_files(self.path, (".parquet",))
+        return [ShardRef(relative(p, root), full_url(fs, p), state_of(fs, [p])) for p in paths]
+
+    def records(self, shard: ShardRef, limits: ReadLimits) -> Iterator[Record]:
+        """Read the file's rows in order; an unreadable file or row group gives one `UNREADABLE_SHARD` row."""
+        row = 0
+        try:
+            with fsspec.open(shard.url, "rb") as stream:
+                file = pq.ParquetFile(stream)
+                for batch in file.iter_batches(batch_size=_ROWS):
+                    for values in batch.to_pylist():
+                        yield self._record(values, row, limits)
+                        row += 1
+        except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
+            detail = (str(error).splitlines() or [type(error).__name__])[0][:500]
+            yield Record("", failure=Reason.UNREADABLE_SHARD, detail=f"after {row} rows: {detail}")
+
+    def _record(self, values: dict[str, Any], row: int, limits: ReadLimits) -> Record:
+        image = values.pop(self.image, None)
+        if isinstance(image, dict):
+            image = image.get("bytes")
+        caption = values.pop(self.caption, None)
+        key = str(values.pop(self.key, None) or f"row-{row:08d}")
+        if image is not None and not isinstance(image, bytes):
+            detail = f"column {self.image!r} holds {type(image).__name__}, not bytes"
+            return Record(key, failure=Reason.MISSING_IMAGE, detail=detail)
+        text = caption if caption is None or isinstance(caption, str | bytes) else str(caption)
+        return Record(key, image[: limits.image + 1] if image is not None else None, text, values)

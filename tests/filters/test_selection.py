@@ -1,0 +1,47 @@
+"""Which sample stays: deterministic, by the stated order, and only among the living."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from filters.selection import over_cap, preference_key, repeated, representatives
+
+
+def test_the_first_living_row_of_a_uid_stays():
+    uids = np.array(["a", "b", "a", "a"])
+    assert repeated(uids, np.array([True] * 4)).tolist() == [0, 1, 0, 0]
+    assert repeated(uids, np.array([False, True, True, True])).tolist() == [0, 1, 2, 2]
+
+
+def test_the_best_living_member_stays_and_nan_is_worst():
+    clusters = np.array([0, 0, 0, -1, 4, 4])
+    similarity = preference_key("similarity", {"similarity": np.array([np.nan, 0.2, 0.9, 0.1, 0.5, 0.5])})
+    uid = np.array(["f", "e", "d", "c", "b", "a"])
+    alive = np.array([True, True, False, True, True, True])
+    assert representatives(clusters, alive, [similarity, uid]).tolist() == [1, 1, -1, 3, 5, 5]
+
+
+def test_resolution_is_the_number_of_pixels():
+    key = preference_key("resolution", {"width": np.array([10, 20.0]), "height": np.array([10, 4.0])})
+    assert representatives(np.array([0, 0]), np.array([True, True]), [key]).tolist() == [0, 0]
+
+
+@given(st.lists(st.tuples(st.sampled_from(["x", "y", ""]), st.booleans()), min_size=1, max_size=60), st.integers(1, 9))
+def test_a_cap_leaves_exactly_the_cap_and_does_not_depend_on_the_order(rows, cap):
+    groups = np.array([group for group, _ in rows], dtype=object)
+    alive = np.array([living for _, living in rows])
+    uids = np.array([f"{i:032x}" for i in range(len(rows))])
+    over = over_cap(groups, uids, alive, cap, seed=1)
+    for group in ("x", "y"):
+        members = alive & (groups == group)
+        assert (members & ~over).sum() == min(cap, members.sum())
+    assert not over[~alive].any()
+    assert not over[groups == ""].any()
+    back = np.arange(len(rows))[::-1]
+    assert (over_cap(groups[back], uids[back], alive[back], cap, seed=1)[back] == over).all()
+
+
+def test_another_seed_draws_other_samples():
+    groups, uids, alive = np.array(["g"] * 100, dtype=object), np.array([f"{i:032x}" for i in range(100)]), np.ones(100, bool)
+    draws = {over_cap(groups, uids, alive, 50, seed).tobytes() for seed in range(4)}
+    assert len(draws) == 4

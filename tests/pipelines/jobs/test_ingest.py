@@ -1,0 +1,102 @@
+"""Every record becomes a row; what is wrong with it is named, and the rest of the job goes on."""
+
+import json
+import struct
+import zlib
+
+import pytest
+from making import picture, sample, write_recipe, write_tar
+
+from filters.errors import BadInput, TooManyFailures
+from filters.reasons import Reason
+from pipelines.engine import PLAIN, Engine
+from pipelines.jobs.ingest import ingest
+from pipelines.run.directory import create_run
+from pipelines.run.recipe import load_recipe
+
+
+def ingested(tmp_path, *samples, **sections):
+    write_tar(tmp_path / "in" / "a.tar", *samples)
+    run = create_run(str(tmp_path / "run"), load_recipe(write_recipe(tmp_path, tmp_path / "in", **sections)))
+    ingest(run, Engine(PLAIN))
+    return run.table("samples", 0).to_pylist()
+
+
+def bomb(width=30_000, height=30_000):
+    """A real PNG that declares 30,000 x 30,000 pixels in 110 kB."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    rows = zlib.compress((b"\0" + b"\0" * (width // 8)) * height, 9)
+    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+def test_a_good_record_keeps_all_that_came_with_it(tmp_path):
+    (row,) = ingested(tmp_path, sample(1, url="http://Example.org/a.png", title="T", folder="birds"))
+    assert row["failure"] is None
+    assert (row["licence"], row["domain"], row["folder"], row["format"]) == ("CC0", "example.org", "birds", "png")
+    assert (row["width"], row["height"], row["nbytes"]) == (96, 80, len(picture(1)))
+    assert json.loads(row["metadata"]) == {"title": "T"}
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"x.png": b""}, Reason.EMPTY_IMAGE),
+        ({"x.png": None}, Reason.MISSING_IMAGE),
+        ({"x.png": bomb()}, Reason.DECOMPRESSION_BOMB),
+        ({"x.png": b"<html>"}, Reason.UNSUPPORTED_FORMAT),
+        ({"x.png": b"x" * 300_000}, Reason.FILE_TOO_LARGE),
+        ({"x.txt": None}, Reason.EMPTY_CAPTION),
+        ({"x.txt": b" \n\t"}, Reason.EMPTY_CAPTION),
+        ({"x.txt": b"caf\xe9 au lait"}, Reason.CAPTION_NOT_UTF8),
+        ({"x.txt": b"x" * (10 << 20)}, Reason.CAPTION_TOO_LONG),
+        ({"x.txt": "é".encode() * (5 << 20)}, Reason.CAPTION_TOO_LONG),
+        ({"x.json": b"{"}, Reason.BAD_METADATA),
+        ({"x.json": b"[]"}, Reason.BAD_METADATA),
+        ({"x.json": b"[" * 100_000}, Reason.BAD_METADATA),
+        ({"x.json": b'{"a": "' + b"x" * (2 << 20) + b'"}'}, Reason.BAD_METADATA),
+    ],
+)
+def test_each_defect_has_its_reason_and_costs_only_its_sample(tmp_path, change, reason):
+    members = {name: data for name, data in {**sample(1, key="x"), **change}.items() if data is not None}
+    rows = ingested(
+        tmp_path, sample(0), members, sample(2), limits={"max_image_bytes": 200_000, "max_failures": 1.0}
+    )
+    assert [row["failure"] for row in rows] == [None, reason.value, None]
+    assert rows[1]["failure_detail"]
+
+
+def test_a_key_twice_keeps_the_first(tmp_path):
+    rows = ingested(tmp_path, sample(1, key="x"), sample(2, key="x"), sample(3))
+    assert [row["failure"] for row in rows] == [None, "DUPLICATE_KEY", None]
+
+
+def test_hostile_json_values_become_text(tmp_path):
+    body = json.dumps({"licence": {"deep": [1, 2]}, "creator": "\ud800", "url": 7, "n": float("nan")}).encode()
+    (row,) = ingested(tmp_path, {**sample(1, key="x"), "x.json": body})
+    assert (row["licence"], row["creator"], row["url"]) == ('{"deep": [1, 2]}', "\\ud800", "7")
+
+
+def test_too_many_failures_end_with_exit_code_4(tmp_path):
+    with pytest.raises(TooManyFailures, match="2 of 3 samples failed") as error:
+        ingested(tmp_path, *({f"{i}.png": b"", f"{i}.txt": b"x"} for i in "ab"), sample(1), limits={"max_failures": 0.5})
+    assert error.value.exit_code == 4
+
+
+def test_an_input_without_records_is_refused(tmp_path):
+    with pytest.raises(BadInput, match="the input is empty"):
+        ingested(tmp_path)
+
+
+def test_shards_that_are_gone_leave_no_part_behind(tmp_path):
+    for name in "ab":
+        write_tar(tmp_path / "in" / f"{name}.tar", sample(ord(name)))
+    run = create_run(str(tmp_path / "run"), load_recipe(write_recipe(tmp_path, tmp_path / "in")))
+    ingest(run, Engine(PLAIN))
+    assert run.rows("samples") == 2
+    (tmp_path / "in" / "b.tar").unlink()
+    ingest(run, Engine(PLAIN))
+    assert run.rows("samples") == 1

@@ -1,0 +1,65 @@
+"""Makes small real inputs: pictures with content of their own, tars, recipes."""
+
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+COLOURS = ["red", "green", "blue", "orange", "purple", "brown"]
+
+
+def picture(seed: int, size: tuple[int, int] = (96, 80), form: str = "PNG") -> bytes:
+    """A drawing that differs from every other seed's, in hash and to the eye."""
+    random = np.random.default_rng(seed)
+    noise = random.integers(0, 255, (6, 6, 3), dtype=np.uint8)
+    image = Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC)
+    draw = ImageDraw.Draw(image)
+    for _ in range(6):
+        x, y = (int(v) for v in random.integers(0, min(size), 2))
+        draw.ellipse((x, y, x + 30, y + 20), fill=COLOURS[int(random.integers(0, 6))])
+    buffer = io.BytesIO()
+    image.save(buffer, form)
+    return buffer.getvalue()
+
+
+def sample(seed: int, caption: str | bytes | None = None, key: str | None = None, **metadata: object) -> dict[str, bytes]:
+    """Members of one WebDataset sample by name."""
+    key = key or f"s{seed:05d}"
+    text = f"drawing number {seed} of a thing" if caption is None else caption
+    body = {"licence": "CC0", "creator": f"artist {seed % 3}", **metadata}
+    return {
+        f"{key}.png": picture(seed),
+        f"{key}.txt": text if isinstance(text, bytes) else text.encode(),
+        f"{key}.json": json.dumps(body).encode(),
+    }
+
+
+def write_tar(path: Path, *samples: dict[str, bytes]) -> Path:
+    """A tar with the members of `samples` in order."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w") as archive:
+        for members in samples:
+            for name, data in members.items():
+                member = tarfile.TarInfo(name)
+                member.size = len(data)
+                archive.addfile(member, io.BytesIO(data))
+    return path
+
+
+def write_recipe(folder: Path, path: Path | str, kind: str = "webdataset", **sections: object) -> Path:
+    """A recipe over `path` with scorers that need no model, unless `sections` say otherwise."""
+    body: dict[str, object] = {
+        "version": 1,
+        "name": "test",
+        "input": {"kind": kind, "path": str(path)},
+        "limits": {"max_failures": 1.0},
+        "scorers": ["size", "hashes", "caption", "technical"],
+        "duplicates": {"phash_distance": 2},
+        **sections,
+    }
+    recipe = folder / "recipe.yaml"
+    recipe.write_text(json.dumps(body))
+    return recipe
