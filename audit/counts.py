@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from filters.reasons import PRECEDENCE, Reason
+from filters.reasons import BY_CODE, PRECEDENCE
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def count(ledger: Iterable[pa.Table], samples: int) -> Counts:
         for item in pc.value_counts(found.combine_chunks()).to_pylist():
             if item["values"] is not None:
                 dropped[item["values"]] += item["counts"]
-    ordered = sorted(dropped, key=lambda code: PRECEDENCE[Reason(code)])
+    ordered = sorted(dropped, key=lambda code: PRECEDENCE[BY_CODE[code]])
     return Counts(samples, kept, {code: dropped[code] for code in ordered})
 
 
@@ -61,5 +61,5 @@ def funnel(counts: Counts) -> list[Step]:
     steps = []
     for code, taken in counts.dropped.items():
         left -= taken
-        steps.append(Step(code, Reason(code).stage.value, taken, left))
+        steps.append(Step(code, BY_CODE[code].stage.value, taken, left))
     return steps

@@ -13,6 +13,9 @@ BINS = 56
 #: A column whose largest value is this many times its mean is shown on a logarithmic axis.
 _HEAVY_TAIL = 12.0
 
+#: So is one with a bound in this first part of the axis: what lies around a bound is what matters.
+_CROWDED = 0.08
+
 
 @dataclass
 class Spread:
@@ -39,15 +42,25 @@ class Spread:
 
 @dataclass(frozen=True)
 class Axis:
-    """Edges of the bins (bins + 1,), ascending. `log`: drawn by log(1 + value)."""
+    """Edges of the bins (bins + 1,), ascending.
+
+    `log`: drawn by log(1 + value). `integer`: the edges lie between integers.
+    """
 
     edges: np.ndarray
     log: bool = False
+    integer: bool = False
 
     def place(self, value: float) -> float:
         """Return where `value` stands on the axis, 0 (left end) to 1; outside of that where it is off the axis."""
         low, high = self._scale(float(self.edges[0])), self._scale(float(self.edges[-1]))
         return (self._scale(value) - low) / (high - low)
+
+    def place_bound(self, side: str, bound: float) -> float:
+        """Return where a bound stands: between the last integer that passes and the first that does not."""
+        if self.integer:
+            bound = float(np.ceil(bound)) - 0.5 if side == "low" else float(np.floor(bound)) + 0.5
+        return self.place(bound)
 
     def _scale(self, value: float) -> float:
         # integers on a logarithmic axis have bins from -0.5 on
@@ -61,14 +74,15 @@ def make_axis(spread: Spread, integer: bool, bounds: list[float]) -> Axis:
         return Axis(np.array([0.0, 1.0]))
     if low == high:
         pad = 0.5 if integer or low == 0 else abs(low) / 10
-        return Axis(np.array([low - pad, high + pad]))
+        return Axis(np.array([low - pad, high + pad]), False, integer)
     width = high - low
     for bound in bounds:
         if isfinite(bound) and low - width / 2 <= bound <= high + width / 2:
             low, high = min(low, bound), max(high, bound)
-    log = low >= 0 and high > 20 and spread.high > _HEAVY_TAIL * spread.mean
+    crowded = any(low <= bound < low + _CROWDED * (high - low) for bound in bounds)
+    log = low >= 0 and high > 20 and (crowded or spread.high > _HEAVY_TAIL * spread.mean)
     if integer:
-        return Axis(_integer_edges(int(low), int(np.ceil(high)), log), log)
+        return Axis(_integer_edges(int(low), int(np.ceil(high)), log), log, True)
     if log:
         return Axis(np.expm1(np.linspace(np.log1p(low), np.log1p(high), BINS + 1)), True)
     return Axis(np.linspace(low, high, BINS + 1))
@@ -90,17 +104,17 @@ class Histogram:
 
     axis: Axis
     spread: Spread
-    all: np.ndarray = field(init=False)
+    total: np.ndarray = field(init=False)
     kept: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:
-        self.all = np.zeros(len(self.axis.edges) - 1, dtype=np.int64)
-        self.kept = np.zeros_like(self.all)
+        self.total = np.zeros(len(self.axis.edges) - 1, dtype=np.int64)
+        self.kept = np.zeros_like(self.total)
 
     def add(self, values: np.ndarray, kept: np.ndarray) -> None:
         """Take in finite values (n,) and whether each sample was kept (n,) bool."""
         bins = np.searchsorted(self.axis.edges, values, side="right") - 1
         # the ends are inclusive, and rounding of logarithms must not lose the extremes
-        bins = np.clip(bins, 0, len(self.all) - 1)
-        self.all += np.bincount(bins, minlength=len(self.all))
-        self.kept += np.bincount(bins[kept], minlength=len(self.all))
+        bins = np.clip(bins, 0, len(self.total) - 1)
+        self.total += np.bincount(bins, minlength=len(self.total))
+        self.kept += np.bincount(bins[kept], minlength=len(self.total))

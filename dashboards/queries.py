@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from dashboards.histograms import Histogram, Spread, make_axis
 from filters.errors import BadInput
-from filters.reasons import Reason
+from filters.reasons import Reason, Stage
 from filters.rules import RULES, mask, masks_of_codes
 from pipelines.jobs.decide import joined
 from pipelines.run.directory import Run
@@ -59,12 +59,14 @@ class Column:
 class View:
     """One part, its columns aligned. `values` are float64, NaN where there is no score.
 
+    `failures`: masks of why a sample could not be read, 0 where it could.
     `tickets`: (n,) in [0, 1), from the uid; as good as random with respect to content, and always the same.
     """
 
     part: int
     rows: pa.Table
     ledger: pa.Table
+    failures: np.ndarray
     masks: np.ndarray
     primary: np.ndarray
     kept: np.ndarray
@@ -78,15 +80,15 @@ class View:
 
     def has(self, reason: Reason) -> np.ndarray:
         """Return (n,) bool: samples to which the reason applies, primary or not."""
-        return (self.masks & mask(reason)) != 0
+        return np.asarray((self.masks & mask(reason)) != 0, dtype=bool)
 
 
 @dataclass
 class Survey:
     """Counts over the whole run beside the funnel's."""
 
-    any: Counter[str] = field(default_factory=Counter)
-    only: Counter[str] = field(default_factory=Counter)
+    with_reason: Counter[str] = field(default_factory=Counter)
+    alone: Counter[str] = field(default_factory=Counter)
     capped: Counter[str] = field(default_factory=Counter)
     outside: Counter[tuple[str, str]] = field(default_factory=Counter)
     readable: int = 0
@@ -94,26 +96,28 @@ class Survey:
 
     def add(self, view: View, rules: list[AppliedRule]) -> None:
         """Take in one part."""
-        readable = masks_of_codes(view.rows.column("failure")) == 0
+        readable = view.failures == 0
         self.readable += int(readable.sum())
         for reason in Reason:
             has = view.has(reason)
             if has.any():
-                self.any[reason.value] += int(has.sum())
-                self.only[reason.value] += int((view.masks == mask(reason)).sum())
+                self.with_reason[reason.value] += int(has.sum())
+                self.alone[reason.value] += int((view.masks == mask(reason)).sum())
         for name, histogram in self.histograms.items():
             values = view.values(name)
             usable = np.isfinite(values) & readable
             histogram.add(values[usable], view.kept[usable])
         for rule in rules:
-            self._add_rule(view, rule, readable)
+            self._add_rule(view, rule)
         self.capped.update(_capped_groups(view))
 
-    def _add_rule(self, view: View, rule: AppliedRule, readable: np.ndarray) -> None:
+    def _add_rule(self, view: View, rule: AppliedRule) -> None:
+        judged = _judged_by(view, rule)
         if rule.allow is not None:
-            self.outside[rule.name, "list"] += int(not_listed(view, rule)[readable].sum())
+            self.outside[rule.name, "list"] += int(not_listed(view, rule)[judged].sum())
+            self.outside[rule.name, "missing"] += int((~_stated(view, rule))[judged].sum())
             return
-        values = view.values(rule.column)[readable]
+        values = view.values(rule.column)[judged]
         self.outside[rule.name, "low"] += int((values < rule.low).sum())
         self.outside[rule.name, "high"] += int((values > rule.high).sum())
         self.outside[rule.name, "missing"] += int(np.isnan(values).sum())
@@ -132,7 +136,7 @@ def applied_rules(run: Run) -> list[AppliedRule]:
             AppliedRule(
                 described["name"],
                 described["column"],
-                Reason(described["reason"]),
+                Reason[described["reason"]],
                 low,
                 described.get("high", inf),
                 keep_top,
@@ -166,7 +170,8 @@ def views(run: Run, columns: list[str]) -> Iterator[View]:
         kept = pc.equal(ledger.column("decision").cast(pa.string()), "kept").to_numpy()
         tickets = np.array([int(uid[:13], 16) for uid in uids.to_pylist()], dtype=np.float64) / 16**13
         primary = masks_of_codes(ledger.column("primary_reason"))
-        yield View(part, rows, ledger, _reason_masks(ledger.column("reasons")), primary, kept, tickets)
+        failures, masks = masks_of_codes(rows.column("failure")), _reason_masks(ledger.column("reasons"))
+        yield View(part, rows, ledger, failures, masks, primary, kept, tickets)
 
 
 def _reason_masks(column: pa.ChunkedArray) -> np.ndarray:
@@ -183,14 +188,28 @@ def _capped_groups(view: View) -> Counter[str]:
     return Counter({item["values"]: item["counts"] for item in found if item["values"]})
 
 
+def _judged_by(view: View, rule: AppliedRule) -> np.ndarray:
+    """Return (n,) bool: samples that the rule can judge. Rights are known of unreadable pictures too."""
+    if rule.reason.stage is not Stage.RIGHTS:
+        return np.asarray(view.failures == 0, dtype=bool)
+    unknown = mask(*(reason for reason in Reason if reason.stage is Stage.INGEST))
+    return np.asarray((view.failures & unknown) == 0, dtype=bool)
+
+
 def not_listed(view: View, rule: AppliedRule) -> np.ndarray:
     """Return (n,) bool: samples that state a value which the rule's list does not allow."""
-    if rule.column not in view.rows.column_names or rule.allow is None:
-        return np.zeros(view.rows.num_rows, dtype=bool)
-    text = pc.fill_null(view.rows.column(rule.column).cast(pa.string()), "")
-    listed = pc.is_in(text, value_set=pa.array(rule.allow, pa.string()))
-    stated = pc.not_equal(pc.utf8_trim_whitespace(text), "")
-    return np.asarray(pc.and_(stated, pc.invert(listed)).to_numpy(), dtype=bool)
+    listed = pc.is_in(_text(view, rule), value_set=pa.array(rule.allow or (), pa.string())).to_numpy()
+    return np.asarray(_stated(view, rule) & ~listed, dtype=bool)
+
+
+def _stated(view: View, rule: AppliedRule) -> np.ndarray:
+    return np.asarray(pc.not_equal(pc.utf8_trim_whitespace(_text(view, rule)), "").to_numpy(), dtype=bool)
+
+
+def _text(view: View, rule: AppliedRule) -> pa.ChunkedArray:
+    if rule.column not in view.rows.column_names:
+        return pa.chunked_array([pa.array([""] * view.rows.num_rows, pa.string())])
+    return pc.fill_null(view.rows.column(rule.column).cast(pa.string()), "")
 
 
 def empty_histograms(run: Run, columns: list[Column], rules: list[AppliedRule]) -> dict[str, Histogram]:
@@ -198,11 +217,9 @@ def empty_histograms(run: Run, columns: list[Column], rules: list[AppliedRule]) 
     spreads = {column.name: Spread() for column in columns}
     names = list(spreads)
     for table in run.tables("scores", names):
-        for name in names:
+        for name in table.column_names:
             values = table.column(name).cast(pa.float64()).to_numpy()
             spreads[name].add(values[np.isfinite(values)])
     bounds = {name: [b for rule in rules if rule.column == name for _, b in rule.sides] for name in names}
-    return {
-        column.name: Histogram(make_axis(spreads[column.name], column.integer, bounds[column.name]), spreads[column.name])
-        for column in columns
-    }
+    axes = {column.name: make_axis(spreads[column.name], column.integer, bounds[column.name]) for column in columns}
+    return {name: Histogram(axes[name], spreads[name]) for name in names}

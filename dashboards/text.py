@@ -6,6 +6,8 @@ import re
 import unicodedata
 from math import isfinite
 
+from markupsafe import Markup, escape
+
 #: Most characters of one caption, key or detail.
 CUT = 120
 
@@ -66,3 +68,11 @@ def axis_number(value: float) -> str:
         if abs(value) >= limit:
             return f"{value / limit:.3g}{suffix}".replace("-", "−")
     return f"{value:.3g}".replace("-", "−")
+
+
+def ticked(text: str) -> Markup:
+    """Return `text` as HTML, what stands between back-ticks as code."""
+    pieces = text.split("`")
+    return Markup("").join(
+        Markup("<code>{}</code>").format(piece) if index % 2 else escape(piece) for index, piece in enumerate(pieces)
+    )

@@ -1,13 +1,16 @@
 """Bytes of unknown origin to pixels: header checks first, then one guarded decode.
 
-Nothing here depends on Pillow's global settings, and nothing here changes them while another thread may
-read them: the plugin of the sniffed format is opened directly, so `Image.MAX_IMAGE_PIXELS` plays no part and
-the caller's limit alone decides. Colour profiles are not applied, as in the encoders' own preprocessing.
+Results do not depend on Pillow's global settings: the plugin of the sniffed format is opened directly, so that
+`Image.MAX_IMAGE_PIXELS` plays no part and the caller's limit alone decides. No setting is changed and restored,
+which other threads would see; the one that must hold (no truncated pictures) is only ever set to that.
+
+Colour profiles are not applied, as in the encoders' own preprocessing.
 """
 
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from dataclasses import dataclass
 
@@ -32,8 +35,7 @@ MAX_PIXELS = 89_478_485
 #: bytes (measured: 35 ms at 88 megapixels), so that a small file could keep a decoder busy for an hour.
 MAX_JPEG_SCANS = 100
 
-# Pillow warns about odd metadata; set once, at import, since filters are shared by all threads.
-warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.(Png|Tiff)ImagePlugin")
+_QUIET = ("ignore", None, UserWarning, re.compile(r"PIL\.(Png|Tiff)ImagePlugin"), 0)
 
 
 class _Tiff(TiffImageFile):
@@ -101,8 +103,6 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Picture:
     More than `max_pixels` pixels are refused from the header, before any are allocated.
     """
     image = _open(data, max_pixels)
-    # Another library may have set this; half a picture must never pass for a whole one.
-    ImageFile.LOAD_TRUNCATED_IMAGES = False
     try:
         image.load()
         _scale_transparency(image, data)
@@ -118,11 +118,23 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Picture:
         raise Undecodable(Reason.DECODE_ERROR, _detail(error)) from None
 
 
+def _quieten() -> None:
+    """Have Pillow's warnings about odd metadata ignored.
+
+    Filters are shared by all threads, so that none is ever taken away; one is added when there is none yet.
+    """
+    if _QUIET not in warnings.filters:
+        warnings.filterwarnings("ignore", category=UserWarning, module=_QUIET[3].pattern)
+
+
 def _open(data: bytes, max_pixels: int) -> ImageFile.ImageFile:
     """Open with the plugin of the sniffed format; every size is checked before pixels are allocated."""
     kind = sniff(data)
     if kind is None:
         raise Undecodable(Reason.UNSUPPORTED_FORMAT, f"starts with {data[:8]!r}" if data else "no bytes")
+    _quieten()
+    # Another library may have set this; half a picture must never pass for a whole one.
+    ImageFile.LOAD_TRUNCATED_IMAGES = False
     try:
         declared = declared_size(data, kind)
         if declared:

@@ -13,8 +13,9 @@ class Stage(str, Enum):
     """Where in the job a reason is found."""
 
     INGEST = "ingest"
-    DECODE = "decode"
     RIGHTS = "rights"
+    CONTENT = "content"
+    DECODE = "decode"
     RULE = "rule"
     DUPLICATE = "duplicate"
     BALANCE = "balance"
@@ -28,6 +29,7 @@ class Reason(str, Enum):
     remedy: str
 
     def __new__(cls, code: str, stage: Stage, meaning: str, remedy: str) -> Reason:
+        """Make a member whose value is its code."""
         member = str.__new__(cls, code)
         member._value_ = code
         member.stage = stage
@@ -35,7 +37,7 @@ class Reason(str, Enum):
         member.remedy = remedy
         return member
 
-    # -- ingest: the record itself is not a readable pair --------------------------------------
+    # -- ingest: the record cannot be read, so nothing about it is known, its rights included ---------
     UNSAFE_PATH = (
         "UNSAFE_PATH",
         Stage.INGEST,
@@ -54,49 +56,63 @@ class Reason(str, Enum):
         "An earlier record of the same shard has the same key.",
         "Give each record its own key; the first one is kept.",
     )
-    MISSING_IMAGE = (
-        "MISSING_IMAGE",
-        Stage.INGEST,
-        "The record has no picture.",
-        "Check the extensions of the members, or the name of the column that holds the bytes.",
-    )
-    EMPTY_IMAGE = (
-        "EMPTY_IMAGE",
-        Stage.INGEST,
-        "The picture has zero bytes.",
-        "Fetch the picture again.",
-    )
-    FILE_TOO_LARGE = (
-        "FILE_TOO_LARGE",
-        Stage.INGEST,
-        "The picture's file is larger than `limits.max_image_bytes`.",
-        "Raise the limit if such files are expected.",
-    )
     BAD_METADATA = (
         "BAD_METADATA",
         Stage.INGEST,
         "The record's JSON is not readable, or larger than `limits.max_metadata_bytes`; its rights cannot be known.",
         "Repair the JSON; rights checks fail closed.",
     )
+    MISSING_IMAGE = (
+        "MISSING_IMAGE",
+        Stage.INGEST,
+        "The record has no picture.",
+        "Check the extensions of the members, or the name of the column that holds the bytes.",
+    )
+    # -- rights: they count first wherever the record could be read ------------------------------------
+    LICENCE_MISSING = (
+        "LICENCE_MISSING",
+        Stage.RIGHTS,
+        "The sample states no licence and the recipe has a list of allowed ones.",
+        "Find the licence, or set `licences.missing: keep` and say why.",
+    )
+    LICENCE_NOT_ALLOWED = (
+        "LICENCE_NOT_ALLOWED",
+        Stage.RIGHTS,
+        "The sample's licence is not on the recipe's list.",
+        "Add the licence to `licences.allow` if it permits training.",
+    )
+    # -- content: the pair is empty, too large or no text -----------------------------------------------
+    EMPTY_IMAGE = (
+        "EMPTY_IMAGE",
+        Stage.CONTENT,
+        "The picture has zero bytes.",
+        "Fetch the picture again.",
+    )
+    FILE_TOO_LARGE = (
+        "FILE_TOO_LARGE",
+        Stage.CONTENT,
+        "The picture's file is larger than `limits.max_image_bytes`.",
+        "Raise the limit if such files are expected.",
+    )
     CAPTION_NOT_UTF8 = (
         "CAPTION_NOT_UTF8",
-        Stage.INGEST,
+        Stage.CONTENT,
         "The caption is not valid UTF-8.",
         "Convert the caption to UTF-8; guessing an encoding would invent text.",
     )
     CAPTION_TOO_LONG = (
         "CAPTION_TOO_LONG",
-        Stage.INGEST,
+        Stage.CONTENT,
         "The caption is larger than `limits.max_caption_bytes`.",
         "Raise the limit, or shorten the caption at its source.",
     )
     EMPTY_CAPTION = (
         "EMPTY_CAPTION",
-        Stage.INGEST,
+        Stage.CONTENT,
         "The record has no caption, or one of white space only.",
         "Supply a caption.",
     )
-    # -- decode: the picture cannot be turned into pixels --------------------------------------
+    # -- decode: the picture cannot be turned into pixels -----------------------------------------------
     DECOMPRESSION_BOMB = (
         "DECOMPRESSION_BOMB",
         Stage.DECODE,
@@ -115,20 +131,7 @@ class Reason(str, Enum):
         "The picture is corrupt or cut off.",
         "Fetch the picture again.",
     )
-    # -- rights ----------------------------------------------------------------------------------
-    LICENCE_MISSING = (
-        "LICENCE_MISSING",
-        Stage.RIGHTS,
-        "The sample states no licence and the recipe has a list of allowed ones.",
-        "Find the licence, or set `licences.missing: keep` and say why.",
-    )
-    LICENCE_NOT_ALLOWED = (
-        "LICENCE_NOT_ALLOWED",
-        Stage.RIGHTS,
-        "The sample's licence is not on the recipe's list.",
-        "Add the licence to `licences.allow` if it permits training.",
-    )
-    # -- rules over scores -----------------------------------------------------------------------
+    # -- rules over scores -----------------------------------------------------------------------------
     SCORE_MISSING = (
         "SCORE_MISSING",
         Stage.RULE,
@@ -195,7 +198,7 @@ class Reason(str, Enum):
         "The image-text similarity is out of the rule's bounds.",
         "Change `rules.similarity`; bounds belong to one encoder.",
     )
-    # -- duplicates ------------------------------------------------------------------------------
+    # -- duplicates ------------------------------------------------------------------------------------
     SAME_SAMPLE = (
         "SAME_SAMPLE",
         Stage.DUPLICATE,
@@ -214,7 +217,7 @@ class Reason(str, Enum):
         "The picture's perceptual hash joins it to the cluster of the sample that was kept.",
         "Change `duplicates.phash_distance`.",
     )
-    # -- balance ---------------------------------------------------------------------------------
+    # -- balance ---------------------------------------------------------------------------------------
     BALANCE_CAP = (
         "BALANCE_CAP",
         Stage.BALANCE,
@@ -225,6 +228,9 @@ class Reason(str, Enum):
 
 #: Position of each reason in the order of precedence.
 PRECEDENCE: dict[Reason, int] = {reason: index for index, reason in enumerate(Reason)}
+
+#: Each reason by its code.
+BY_CODE: dict[str, Reason] = {reason.value: reason for reason in Reason}
 
 
 def primary(reasons: list[Reason]) -> Reason | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import inf, isfinite
+from math import floor, inf, isfinite
 
 import numpy as np
 import pyarrow as pa
@@ -15,8 +15,7 @@ import pyarrow.compute as pc
 
 from filters.reasons import PRECEDENCE, Reason
 
-#: Reasons of a sample as a bit mask: bit i stands for the i-th member of `Reason`.
-_BITS = {reason: np.uint64(1) << np.uint64(index) for reason, index in PRECEDENCE.items()}
+#: The codes by position. Sets of reasons are bit masks: bit i stands for the i-th member of `Reason`.
 _CODES = pa.array([reason.value for reason in Reason])
 
 
@@ -47,7 +46,8 @@ class Rule:
     def resolve(self, values: np.ndarray) -> Rule:
         """Turn `keep_top` into the bound `low` that keeps at least that fraction of the finite values.
 
-        Ties at the bound are all kept. Without finite values nothing passes (`low` = inf).
+        The bound is rounded down to six decimals, so that the last bits in which processors differ do not
+        reach the manifest. Ties are all kept. Without finite values nothing passes (`low` = inf).
         """
         if self.keep_top is None:
             return self
@@ -55,7 +55,8 @@ class Rule:
         if len(finite) == 0:
             return replace(self, keep_top=None, low=inf)
         rank = max(1, int(np.ceil(self.keep_top * len(finite) - 1e-9)))
-        return replace(self, keep_top=None, low=float(np.partition(finite, len(finite) - rank)[len(finite) - rank]))
+        lowest = float(np.partition(finite, len(finite) - rank)[len(finite) - rank])
+        return replace(self, keep_top=None, low=floor(lowest * 1e6) / 1e6)
 
 
 @dataclass(frozen=True)
@@ -115,9 +116,10 @@ def masks_of_codes(codes: pa.Array | pa.ChunkedArray) -> np.ndarray:
     unknown = pc.and_(pc.is_valid(codes), pc.is_null(index))
     if pc.any(unknown).as_py():
         raise ValueError("unknown reason code")
-    position = pc.fill_null(index, 0).to_numpy(zero_copy_only=False).astype(np.uint64)
-    present = pc.is_valid(codes).to_numpy(zero_copy_only=False)
-    return np.where(present, np.uint64(1) << position, np.uint64(0))
+    position: np.ndarray = pc.fill_null(index, 0).to_numpy(zero_copy_only=False).astype(np.uint64)
+    present: np.ndarray = pc.is_valid(codes).to_numpy(zero_copy_only=False)
+    masks: np.ndarray = np.where(present, np.uint64(1) << position, np.uint64(0))
+    return masks
 
 
 def judge(rules: Iterable[AnyRule], table: pa.Table) -> np.ndarray:
@@ -137,10 +139,8 @@ def judge(rules: Iterable[AnyRule], table: pa.Table) -> np.ndarray:
 
 def mask(*reasons: Reason) -> np.uint64:
     """Return the bit mask of the given reasons."""
-    total = np.uint64(0)
-    for reason in reasons:
-        total |= _BITS[reason]
-    return total
+    bits: np.uint64 = np.uint64(sum(1 << PRECEDENCE[reason] for reason in set(reasons)))
+    return bits
 
 
 def reason_lists(masks: np.ndarray) -> pa.Array:

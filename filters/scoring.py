@@ -82,8 +82,15 @@ class Batch:
 class Scorer(Protocol):
     """Computes columns. Cheap to construct and to pickle; models load in `load`, once a process."""
 
-    name: str
-    version: str
+    @property
+    def name(self) -> str:
+        """The scorer's name in recipes."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """Raised whenever the same picture would get another score."""
+        ...
 
     @property
     def fields(self) -> pa.Schema:

@@ -49,9 +49,9 @@ def preference_key(name: str, columns: dict[str, np.ndarray]) -> np.ndarray:
     """Return the sort key (smaller is better) for a preference name of `PREFERENCES`."""
     if name == "uid":
         return columns["uid"]
-    if name == "resolution":
-        return -(columns["width"].astype(np.float64) * columns["height"])
-    return -columns[name].astype(np.float64)
+    wanted: np.ndarray = columns["width"] * columns["height"] if name == "resolution" else columns[name]
+    key: np.ndarray = -wanted.astype(np.float64)
+    return key
 
 
 def over_cap(groups: np.ndarray, uids: np.ndarray, alive: np.ndarray, cap: int, seed: int) -> np.ndarray:

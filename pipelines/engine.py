@@ -75,7 +75,7 @@ def run_parts(engine: Engine, stage: str, work: PartWork, indices: Sequence[int]
         return
     beam = _beam()
 
-    class RunPart(beam.DoFn):  # type: ignore[misc]
+    class RunPart(beam.DoFn):  # type: ignore[misc,name-defined]
         def setup(self) -> None:
             _carried(work.load)
 
@@ -112,9 +112,20 @@ def run_pipeline(engine: Engine, stage: str, build: Callable[[Any], None]) -> No
     except Exception as error:
         found = _TOKEN.search(str(error))
         if found is None:
+            if _interrupted(error):
+                raise KeyboardInterrupt from None
             raise
         carried = json.loads(found.group(1).encode().decode("unicode_escape"))
         raise StageError(carried["message"], carried["code"]) from None
+
+
+def _interrupted(error: BaseException | None) -> bool:
+    """Tell whether an interrupt is behind an error; Beam's workers wrap it like any other exception."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt) or str(error).startswith("KeyboardInterrupt"):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _runner(name: str) -> Any:
@@ -156,9 +167,11 @@ def exit_code(error: BaseException) -> int:
 
 
 def _beam() -> Any:
-    import apache_beam
-
-    for name in ("apache_beam", "apitools"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    logging.getLogger("root").setLevel(logging.WARNING)
+    """Import Beam without its remarks about optional libraries; its workers' errors are carried by ourselves."""
+    logging.disable(logging.WARNING)
+    try:
+        import apache_beam
+    finally:
+        logging.disable(logging.NOTSET)
+    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
     return apache_beam

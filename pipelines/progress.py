@@ -36,7 +36,8 @@ class Meter:
     part: int
     samples: int = 0
     failures: Counter[str] = field(default_factory=Counter)
-    seconds: Counter[str] = field(default_factory=Counter)
+    seconds: dict[str, float] = field(default_factory=dict)
+    started: float = field(default_factory=time.time)
     _written: float = 0.0
 
     @contextmanager
@@ -46,7 +47,11 @@ class Meter:
         try:
             yield
         finally:
-            self.seconds[phase] += time.perf_counter() - start
+            self.add_time(phase, time.perf_counter() - start)
+
+    def add_time(self, phase: str, seconds: float) -> None:
+        """Add seconds of work to a phase."""
+        self.seconds[phase] = self.seconds.get(phase, 0.0) + seconds
 
     def count(self, samples: int = 1, failure: str | None = None) -> None:
         """Count finished samples, and a failure by its reason."""
@@ -61,7 +66,13 @@ class Meter:
         self._written = time.monotonic()
         if not self.store.local:
             return
-        body = {"samples": self.samples, "failures": self.failures, "seconds": self.seconds}
+        body = {
+            "samples": self.samples,
+            "failures": self.failures,
+            "seconds": self.seconds,
+            "started": self.started,
+            "written": time.time(),
+        }
         folder = Path(self.store.root) / FOLDER
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -74,16 +85,24 @@ class Meter:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Sum of the meters of one stage."""
+    """Sum of the meters of one stage. `seconds` add up over threads, `wall` is from first start to last news."""
 
     samples: int
     failures: dict[str, int]
     seconds: dict[str, float]
+    wall: float
+
+    @property
+    def rate(self) -> float | None:
+        """Samples a second of wall time, None before the first."""
+        return self.samples / self.wall if self.samples and self.wall > 0 else None
 
 
 def read_meters(store: Store, stage: str) -> Snapshot:
     """Add up the meters of a stage's parts."""
-    samples, failures, seconds = 0, Counter[str](), Counter[str]()
+    samples, failures = 0, Counter[str]()
+    seconds: dict[str, float] = {}
+    started, written = [], []
     if store.local:
         for path in sorted((Path(store.root) / FOLDER).glob(f"{stage}-*.json")):
             try:
@@ -92,8 +111,12 @@ def read_meters(store: Store, stage: str) -> Snapshot:
                 continue
             samples += body["samples"]
             failures.update(body["failures"])
-            seconds.update(body["seconds"])
-    return Snapshot(samples, dict(failures), dict(seconds))
+            for phase, value in body["seconds"].items():
+                seconds[phase] = seconds.get(phase, 0.0) + value
+            started.append(body["started"])
+            written.append(body["written"])
+    wall = max(written) - min(started) if started else 0.0
+    return Snapshot(samples, dict(failures), seconds, wall)
 
 
 def clear_meters(store: Store) -> None:

@@ -24,12 +24,14 @@ class SimilarityScorer:
     What is high depends on the encoder: matched pairs lie near 0.22 with `builtin:mini` and near 0.32 with
     CLIP ViT-B/32, mismatched ones near 0.01 and 0.18. A threshold therefore belongs to one encoder.
 
-    `model` is a model URI (`filters.encoders.uri`); `threads` CPU threads of the process (0: as they are);
-    `batch_size` pictures or captions at once.
+    `model` is a model URI (`filters.encoders.uri`); `batch_size` pictures or captions at once. `threads` is the
+    number of CPU threads of the process (0: as they are). It is 1 because jobs use the cores by processes, because
+    another number changes the last bits of a cosine and so the hash of a run, and because on busy cores two threads
+    took 10 to 20 times as long as one.
     """
 
     model: str = "builtin:mini"
-    threads: int = 0
+    threads: int = 1
     batch_size: int = 64
 
     name: ClassVar[str] = "similarity"

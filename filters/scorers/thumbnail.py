@@ -6,7 +6,6 @@ import io
 
 from PIL import Image
 
-from filters.scorers.technical import SIDE as SHARED_SIDE
 from filters.scoring import Picture
 
 #: WebP's quality, 0 to 100, and effort, 0 (fast) to 6.
@@ -23,10 +22,7 @@ def thumbnail(picture: Picture, side: int = 128) -> bytes:
         raise ValueError(f"a thumbnail of {side} pixels")
     scale = min(1.0, side / max(picture.width, picture.height))
     size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-    # The technical scores have made this copy already; where it would enlarge, the original is as small.
-    shared = 2 * side <= SHARED_SIDE and min(picture.width, picture.height) > SHARED_SIDE
-    source = picture.shorter_side(SHARED_SIDE) if shared else picture.image
-    small = source.resize(size, Image.Resampling.BICUBIC, reducing_gap=3.0)
+    small = picture.image.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
     buffer = io.BytesIO()
     small.save(buffer, "WEBP", quality=QUALITY, method=EFFORT, exif=b"", icc_profile=b"", xmp=b"")
     return buffer.getvalue()

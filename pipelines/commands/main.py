@@ -63,7 +63,7 @@ def load_command(name: str) -> Any:
     module_name, _, attribute = COMMANDS[name][0].partition(":")
     target = getattr(importlib.import_module(module_name), attribute)
     if not isinstance(target, typer.Typer):
-        app = typer.Typer(add_completion=False)
+        app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
         settings = {"ignore_unknown_options": True, "allow_extra_args": True}
         takes_more = "context" in target.__annotations__
         app.command(name=name, context_settings=settings if takes_more else None)(target)
@@ -73,7 +73,9 @@ def load_command(name: str) -> Any:
     return command
 
 
-app = typer.Typer(cls=LazyGroup, add_completion=False, no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    cls=LazyGroup, add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False
+)
 
 
 @app.callback()
@@ -88,17 +90,19 @@ def main() -> None:
 
 def invoke(arguments: list[str]) -> int:
     """Run one command; return its exit code: 0, 2 bad input, 3 refused, 4 too many failures, 130 interrupted."""
-    click_error = typer.BadParameter.__mro__[2]  # ClickException, wherever typer keeps it
+    click_error = _click_exception()
     try:
         result = app(arguments, standalone_mode=False)
+        if result == 130:  # typer's own answer to an interrupt, without a word
+            return _interrupted()
         return result if isinstance(result, int) else 0
     except AssayError as error:
         return _say(str(error), error.exit_code)
     except click_error as error:
-        error.show()  # type: ignore[attr-defined]
-        return int(getattr(error, "exit_code", 2))
+        error.show()
+        return int(error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        return _say("interrupted; run the same command again, it resumes", 130)
+        return _interrupted()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -108,6 +112,15 @@ def invoke(arguments: list[str]) -> int:
         from pipelines.engine import explain
 
         return _say(explain(error), 2)
+
+
+def _click_exception() -> Any:
+    """Return ClickException: typer carries its own click and does not export the base of its usage errors."""
+    return next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
+
+
+def _interrupted() -> int:
+    return _say("interrupted; run the same command again, it resumes", 130)
 
 
 def _say(message: str, code: int) -> int:

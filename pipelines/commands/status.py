@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from audit.counts import funnel
-from filters.reasons import Reason
+from filters.reasons import BY_CODE
 from pipelines.commands.common import JsonOption, RunArgument, print_json
 from pipelines.jobs.balance import shard_rows
 from pipelines.jobs.finish import run_counts
@@ -33,7 +33,6 @@ def describe(run: Run) -> dict[str, Any]:
     counts = run_counts(run)
     stage = current_stage(run)
     meter = read_meters(run.store, "score")
-    model_seconds = sum(meter.seconds.values())
     balanced = counts.balanced
     if stage == "done":
         balanced = balanced and sum(shard_rows(run)) == counts.kept
@@ -43,7 +42,7 @@ def describe(run: Run) -> dict[str, Any]:
         "dropped": counts.dropped,
         "balanced": balanced,
         "stage": stage,
-        "rate": round(meter.samples / model_seconds, 2) if model_seconds else None,
+        "rate": round(meter.rate, 2) if meter.rate else None,
         "seconds_per_sample": {k: round(v / meter.samples, 6) for k, v in meter.seconds.items() if meter.samples},
         "failures": failures(run),
         "scored": run.rows("scores"),
@@ -81,6 +80,6 @@ def print_counts(run: Run, console: Console) -> None:
         table.add_column(heading, justify=justify, overflow="fold")  # type: ignore[arg-type]
     table.add_row("samples", "", f"{counts.samples:,}", "")
     for step in funnel(counts):
-        table.add_row(step.reason, f"{step.dropped:,}", f"{step.left:,}", Reason(step.reason).meaning)
+        table.add_row(step.reason, f"{step.dropped:,}", f"{step.left:,}", BY_CODE[step.reason].meaning)
     table.add_row("kept", "", f"{counts.kept:,}", "adds up" if counts.balanced else "does not add up (yet)")
     console.print(table)

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from filters.errors import BadInput
-from filters.reasons import Reason
+from filters.reasons import Reason, Stage
 from filters.rules import (
     AnyRule,
     Rule,
@@ -112,8 +112,7 @@ def _judged(run: Run, parts: list[int], rules: list[AnyRule]) -> _Columns:
     for index in parts:
         table = joined(run, index, wanted)
         failures = masks_of_codes(table.column("failure"))
-        # an unreadable sample has one reason only: what its missing scores would fail says nothing
-        masks.append(np.where(failures != 0, failures, judge(rules, table)))
+        masks.append(np.where(failures != 0, failures | _rights(rules, table, failures), judge(rules, table)))
         tables.append(table.select([n for n in table.column_names if n in {*_CHOICE, by}]))
     table = pa.concat_tables(tables)
     groups = np.array(table.column(by).to_pylist() if by else [None] * table.num_rows, dtype=object)
@@ -122,6 +121,17 @@ def _judged(run: Run, parts: list[int], rules: list[AnyRule]) -> _Columns:
     clusters[found.column("position").to_numpy()] = found.column("cluster").to_numpy()
     nobody = np.full(table.num_rows, -1, dtype=np.int64)
     return _Columns([t.num_rows for t in tables], np.concatenate(masks), table, groups, clusters, nobody)
+
+
+def _rights(rules: list[AnyRule], table: pa.Table, failures: np.ndarray) -> np.ndarray:
+    """Judge samples without scores by the rules on their rights alone.
+
+    What their missing scores would fail says nothing; and of a record that could not be read at all, nothing
+    is known, so no rights are held against it either.
+    """
+    masks = judge([rule for rule in rules if rule.reason.stage is Stage.RIGHTS], table)
+    readable = (failures & mask(*(r for r in Reason if r.stage is Stage.INGEST))) == 0
+    return np.where(readable, masks, np.uint64(0))
 
 
 def _drop_duplicates(run: Run, columns: _Columns) -> None:
@@ -159,7 +169,8 @@ def _drop_over_cap(run: Run, columns: _Columns) -> None:
 def _numbers(table: pa.Table, name: str) -> np.ndarray:
     if name not in table.column_names:
         return np.full(table.num_rows, np.nan)
-    return table.column(name).to_numpy().astype(np.float64)
+    values: np.ndarray = table.column(name).to_numpy()
+    return values.astype(np.float64)
 
 
 def _write(run: Run, parts: list[int], columns: _Columns, wanted: str, rules: list[AnyRule]) -> list[Marker]:

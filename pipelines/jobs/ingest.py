@@ -13,7 +13,7 @@ import pyarrow as pa
 from filters.decoding import Undecodable, read_header
 from filters.errors import BadInput, TooManyFailures
 from filters.identity import sample_uid
-from filters.reasons import Reason
+from filters.reasons import PRECEDENCE, Reason
 from pipelines.engine import Engine, run_parts
 from pipelines.progress import Meter, shown
 from pipelines.run.directory import Run
@@ -109,7 +109,7 @@ def sample_row(record: Record, shard: str, names: FieldNames, limits: Limits) ->
     sha256 = hashlib.sha256(record.image or b"")
     header, image_problem = _image(record.image, limits)
     source_problem = (record.failure, record.detail) if record.failure else None
-    problem = source_problem or image_problem or metadata_problem or caption_problem
+    problem = _first(source_problem, metadata_problem, image_problem, caption_problem)
     return {
         "uid": sample_uid(sha256.digest(), caption or "", fields["url"]),
         "key": _clean(record.key),
@@ -129,6 +129,11 @@ def sample_row(record: Record, shard: str, names: FieldNames, limits: Limits) ->
 
 
 _Problem = tuple[Reason, str | None] | None
+
+
+def _first(*problems: _Problem) -> _Problem:
+    """Return the problem whose reason comes first in order of precedence."""
+    return min((p for p in problems if p), key=lambda problem: PRECEDENCE[problem[0]], default=None)
 
 
 def _image(data: bytes | None, limits: Limits) -> tuple[dict[str, Any], _Problem]:

@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from filters.decoding import MAX_PIXELS
+from filters.encoders.uri import parse_uri
 from filters.errors import BadInput
 from filters.reasons import Reason
 from filters.registry import SCORERS
@@ -70,6 +71,15 @@ class Similarity(_Model):
     """The image-text encoder."""
 
     model: str = Field("builtin:mini", min_length=1, description="model URI; bounds on similarity belong to one model")
+
+    @field_validator("model")
+    @classmethod
+    def _readable(cls, uri: str) -> str:
+        try:
+            parse_uri(uri)
+        except BadInput as error:
+            raise ValueError(str(error)) from None
+        return uri
 
 
 class Bounds(_Model):

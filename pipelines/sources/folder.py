@@ -50,7 +50,8 @@ class FolderSource:
                 yield Record(stem, failure=Reason.UNREADABLE_SHARD, detail=str(error)[:500])
                 continue
             pictures = [name for name in names if name.rsplit(".", 1)[-1].lower() in IMAGE_SUFFIXES]
-            for picture in pictures or [None]:
+            chosen: list[str | None] = [*pictures]
+            for picture in chosen or [None]:
                 try:
                     yield Record(stem, _read(fs, root, picture, limits.image), caption, metadata)
                 except OSError as error:

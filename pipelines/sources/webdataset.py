@@ -74,7 +74,8 @@ def _grouped(stream: IO[bytes], limits: ReadLimits) -> Iterator[Record]:
         with tarfile.open(fileobj=stream, mode="r:") as archive:
             try:
                 while (member := archive.next()) is not None:
-                    archive.members = []  # tarfile remembers every member; a shard may have millions
+                    # tarfile remembers every member, and a shard may have millions
+                    archive.members = []  # type: ignore[attr-defined]
                     if member.isdir():
                         continue
                     key, suffix = split_name(member.name)

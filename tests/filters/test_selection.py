@@ -42,6 +42,7 @@ def test_a_cap_leaves_exactly_the_cap_and_does_not_depend_on_the_order(rows, cap
 
 
 def test_another_seed_draws_other_samples():
-    groups, uids, alive = np.array(["g"] * 100, dtype=object), np.array([f"{i:032x}" for i in range(100)]), np.ones(100, bool)
+    groups, uids = np.array(["g"] * 100, dtype=object), np.array([f"{i:032x}" for i in range(100)])
+    alive = np.ones(100, bool)
     draws = {over_cap(groups, uids, alive, 50, seed).tobytes() for seed in range(4)}
     assert len(draws) == 4

@@ -25,7 +25,9 @@ def picture(seed: int, size: tuple[int, int] = (96, 80), form: str = "PNG") -> b
     return buffer.getvalue()
 
 
-def sample(seed: int, caption: str | bytes | None = None, key: str | None = None, **metadata: object) -> dict[str, bytes]:
+def sample(
+    seed: int, caption: str | bytes | None = None, key: str | None = None, **metadata: object
+) -> dict[str, bytes]:
     """Members of one WebDataset sample by name."""
     key = key or f"s{seed:05d}"
     text = f"drawing number {seed} of a thing" if caption is None else caption

@@ -26,7 +26,11 @@ def output(capsys, *arguments):
 def recipe(tmp_path):
     samples = [sample(i) for i in range(20)]
     samples += [sample(3, key="copy"), sample(4, caption="another text", key="other-text")]
-    samples += [sample(30, licence="GPL"), sample(31, licence=None), {"bad.png": picture(1)[:300], "bad.txt": b"cut"}]
+    samples += [
+        sample(30, licence="GPL"),
+        sample(31, licence=None),
+        {**sample(1, key="bad"), "bad.png": picture(1)[:300]},
+    ]
     write_tar(tmp_path / "in" / "a.tar", *samples[:13])
     write_tar(tmp_path / "in" / "b.tar", *samples[13:])
     return write_recipe(
@@ -114,7 +118,7 @@ def test_replay_decides_again_without_models(recipe, tmp_path, capsys):
 
 def test_replay_refuses_what_would_need_models(recipe, tmp_path, capsys):
     output(capsys, "run", recipe, "--out", tmp_path / "run")
-    assert assay("replay", tmp_path / "run", "--out", tmp_path / "n", "--set", "similarity.model=builtin:other") == 2
+    assert assay("replay", tmp_path / "run", "--out", tmp_path / "n", "--set", "limits.max_pixels=5") == 2
     assert "cannot be replayed" in capsys.readouterr().err
 
 

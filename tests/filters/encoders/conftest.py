@@ -58,8 +58,8 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
 
 
 @pytest.fixture(scope="session")
-def mini():  # type: ignore[no-untyped-def]
-    return load_encoder("builtin:mini")
+def mini():
+    return load_encoder("builtin:mini", threads=1)  # more only spin while other tests use the cores
 
 
 @pytest.fixture(scope="session")

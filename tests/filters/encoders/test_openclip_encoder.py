@@ -178,6 +178,7 @@ class _Malicious:
         return os.mkdir, (str(self.path),)
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @pytest.mark.parametrize("suffix", [".pt", ".pth", ".bin", ".safetensors", ".pkl"])
 def test_pickled_code_never_runs(tiny, tmp_path, suffix):
     bait = tmp_path / "executed"

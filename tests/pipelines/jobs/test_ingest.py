@@ -62,9 +62,7 @@ def test_a_good_record_keeps_all_that_came_with_it(tmp_path):
 )
 def test_each_defect_has_its_reason_and_costs_only_its_sample(tmp_path, change, reason):
     members = {name: data for name, data in {**sample(1, key="x"), **change}.items() if data is not None}
-    rows = ingested(
-        tmp_path, sample(0), members, sample(2), limits={"max_image_bytes": 200_000, "max_failures": 1.0}
-    )
+    rows = ingested(tmp_path, sample(0), members, sample(2), limits={"max_image_bytes": 200_000, "max_failures": 1.0})
     assert [row["failure"] for row in rows] == [None, reason.value, None]
     assert rows[1]["failure_detail"]
 
@@ -82,7 +80,9 @@ def test_hostile_json_values_become_text(tmp_path):
 
 def test_too_many_failures_end_with_exit_code_4(tmp_path):
     with pytest.raises(TooManyFailures, match="2 of 3 samples failed") as error:
-        ingested(tmp_path, *({f"{i}.png": b"", f"{i}.txt": b"x"} for i in "ab"), sample(1), limits={"max_failures": 0.5})
+        ingested(
+            tmp_path, *({f"{i}.png": b"", f"{i}.txt": b"x"} for i in "ab"), sample(1), limits={"max_failures": 0.5}
+        )
     assert error.value.exit_code == 4
 
 

@@ -40,7 +40,9 @@ def test_a_caption_without_picture_and_two_pictures_of_one_name_all_show(tmp_pat
 
 
 def test_parquet_with_bytes_or_structs_of_bytes(tmp_path):
-    plain = pa.table({"image": [picture(1), None], "caption": ["one", "two"], "key": ["k1", "k2"], "licence": ["CC0", None]})
+    plain = pa.table(
+        {"image": [picture(1), None], "caption": ["one", "two"], "key": ["k1", "k2"], "licence": ["CC0", None]}
+    )
     pq.write_table(plain, tmp_path / "a.parquet")
     nested = pa.table({"image": [{"bytes": picture(3), "path": "x.png"}], "caption": ["three"]})
     pq.write_table(nested, tmp_path / "b.parquet")
@@ -52,10 +54,14 @@ def test_parquet_with_bytes_or_structs_of_bytes(tmp_path):
 
 def test_a_column_of_another_type_is_a_reason_not_a_crash(tmp_path):
     pq.write_table(pa.table({"image": ["text"], "caption": [3]}), tmp_path / "a.parquet")
-    assert [r.failure for r in records(ParquetSource(str(tmp_path), "image", "caption", "key"))] == [Reason.MISSING_IMAGE]
+    assert [r.failure for r in records(ParquetSource(str(tmp_path), "image", "caption", "key"))] == [
+        Reason.MISSING_IMAGE
+    ]
 
 
-@pytest.mark.parametrize("damage", [lambda d: d[:100], lambda d: d[:-20], lambda d: b"", lambda d: d[:200] + b"\0" * 400 + d[600:]])
+@pytest.mark.parametrize(
+    "damage", [lambda d: d[:100], lambda d: d[:-20], lambda d: b"", lambda d: d[:200] + b"\0" * 400 + d[600:]]
+)
 def test_damaged_parquet_is_an_unreadable_row(tmp_path, damage):
     pq.write_table(pa.table({"image": [picture(i) for i in range(50)], "caption": ["x"] * 50}), tmp_path / "a.parquet")
     data = (tmp_path / "a.parquet").read_bytes()

@@ -1,0 +1,57 @@
+"""Sharpness, contrast and colourfulness against their definitions and against what they are for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFilter
+
+from filters.scorers.technical import TechnicalScorer, colourfulness, laplacian_variance, rms_contrast
+from filters.scoring import Picture
+
+
+def scores(images, batch_of):
+    found = TechnicalScorer().score(batch_of([Picture(image) for image in images]))
+    assert found.schema.equals(TechnicalScorer().fields)
+    return found.to_pydict()
+
+
+def test_a_flat_picture_has_none_of_the_three(batch_of):
+    found = scores([Image.new("RGB", (300, 200), "grey"), Image.new("RGB", (1, 1), "white")], batch_of)
+    assert found == {"sharpness": [0, 0], "contrast": [0, 0], "colourfulness": [0, 0]}
+
+
+def test_equal_the_formulas_in_double_precision():
+    rgb = np.random.default_rng(1).integers(0, 256, (37, 53, 3), dtype=np.uint8)
+    luma, channels = rgb[..., 0].astype(float), rgb.astype(float)
+    kernel = [(0, 1, 1), (2, 1, 1), (1, 0, 1), (1, 2, 1), (1, 1, -4)]
+    laplacian = sum(weight * luma[y : y + 35, x : x + 51] for y, x, weight in kernel)
+    rg, yb = channels[..., 0] - channels[..., 1], (channels[..., 0] + channels[..., 1]) / 2 - channels[..., 2]
+    m3 = np.sqrt(rg.var() + yb.var()) + 0.3 * np.sqrt(rg.mean() ** 2 + yb.mean() ** 2)
+    assert laplacian_variance(rgb[..., 0]) == pytest.approx(laplacian.var())
+    assert rms_contrast(rgb[..., 0]) == pytest.approx(luma.std() / 255)
+    assert colourfulness(rgb) == pytest.approx(m3)
+
+
+def test_half_black_half_white_has_the_greatest_contrast(batch_of):
+    image = Image.new("RGB", (256, 256), "black")
+    image.paste((255, 255, 255), (0, 0, 128, 256))
+    assert scores([image], batch_of)["contrast"] == [0.5]
+
+
+def test_blur_lowers_sharpness_and_desaturation_colourfulness_on_real_photos(real_pictures, batch_of):
+    photos = [picture.image for picture in real_pictures[-10:]]
+    sharp = scores(photos, batch_of)
+    blurred = scores([photo.filter(ImageFilter.GaussianBlur(4)) for photo in photos], batch_of)
+    grey = scores([photo.convert("L").convert("RGB") for photo in photos], batch_of)
+    assert all(after < before / 2 for before, after in zip(sharp["sharpness"], blurred["sharpness"], strict=True))
+    assert max(grey["colourfulness"]) == 0 < min(sharp["colourfulness"])
+    assert all(0 < contrast < 0.5 for contrast in sharp["contrast"])
+
+
+def test_the_same_pixels_at_twice_the_size_score_alike(real_pictures, batch_of):
+    small = real_pictures[-1].shorter_side(512)
+    large = small.resize((small.width * 2, small.height * 2), Image.Resampling.BICUBIC)
+    found = scores([small, large], batch_of)
+    for name, tolerance in (("sharpness", 0.2), ("contrast", 0.01), ("colourfulness", 0.02)):
+        assert found[name][1] == pytest.approx(found[name][0], rel=tolerance)

@@ -1,0 +1,39 @@
+"""Generated pages say what the code says, and the README names only what exists."""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "scripts"))
+
+
+def test_generated_pages_are_up_to_date():
+    from build_docs import pages
+
+    for name, text in pages().items():
+        assert (ROOT / "docs" / name).read_text() == text, f"docs/{name} is old: run make docs"
+
+
+def test_the_recipe_schema_is_plain_json():
+    text = (ROOT / "docs" / "recipe.schema.json").read_text()
+    schema = json.loads(text, parse_constant=lambda word: (_ for _ in ()).throw(ValueError(word)))
+    assert schema["additionalProperties"] is False
+
+
+def test_every_reason_is_documented():
+    from filters.reasons import Reason
+
+    page = (ROOT / "docs" / "reasons.md").read_text()
+    assert [reason for reason in Reason if f"`{reason.value}`" not in page] == []
+
+
+def test_links_and_commands_of_the_readme_exist():
+    from pipelines.commands.main import COMMANDS
+
+    text = (ROOT / "README.md").read_text()
+    for target in re.findall(r"\]\((?!http)([^)#]+)", text):
+        assert (ROOT / target).exists(), target
+    for name in re.findall(r"\bassay ([a-z]+)", text):
+        assert name in COMMANDS, name
