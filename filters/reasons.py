@@ -116,7 +116,7 @@ class Reason(str, Enum):
     DECOMPRESSION_BOMB = (
         "DECOMPRESSION_BOMB",
         Stage.DECODE,
-        "The picture's header declares more pixels than `limits.max_pixels`; it was not decoded.",
+        "The picture's header declares more pixels than `limits.max_pixels`, or other work out of all proportion.",
         "Raise the limit if such pictures are expected; memory grows with it.",
     )
     UNSUPPORTED_FORMAT = (
@@ -214,7 +214,7 @@ class Reason(str, Enum):
     NEAR_DUPLICATE = (
         "NEAR_DUPLICATE",
         Stage.DUPLICATE,
-        "The picture's perceptual hash joins it to the cluster of the sample that was kept.",
+        "The picture's perceptual hash is within `duplicates.phash_distance` bits of that of the one that was kept.",
         "Change `duplicates.phash_distance`.",
     )
     # -- balance ---------------------------------------------------------------------------------------

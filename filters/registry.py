@@ -6,10 +6,7 @@ import importlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, cast
 
-from filters.errors import BadInput
-
 if TYPE_CHECKING:
-    from filters.scorers.captions import CaptionStatistics
     from filters.scoring import Scorer
 
 
@@ -49,20 +46,3 @@ SCORERS = LazyScorers(
         "similarity": "filters.scorers.similarity:SimilarityScorer",
     }
 )
-
-
-def make_scorer(
-    name: str,
-    *,
-    statistics: CaptionStatistics | None = None,
-    model: str | None = None,
-    threads: int | None = None,
-) -> Scorer:
-    """Return the scorer `name`, not yet loaded, with those of the settings that are given.
-
-    Raises `BadInput` for an unknown name and TypeError for a setting that the scorer does not have.
-    """
-    if name not in SCORERS:
-        raise BadInput(f"no scorer is named {name!r}; there are: {', '.join(SCORERS)}")
-    given = {"statistics": statistics, "model": model, "threads": threads}
-    return SCORERS[name](**{key: value for key, value in given.items() if value is not None})

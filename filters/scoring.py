@@ -1,6 +1,6 @@
 """The contract of a scorer: columns from decoded pictures and captions.
 
-A picture is decoded once; every scorer of a job sees the same `Picture` and shares its resized copies.
+A picture is decoded once; every scorer of a job sees the same `Picture`.
 """
 
 from __future__ import annotations
@@ -16,15 +16,14 @@ from PIL import Image
 class Picture:
     """One decoded picture: upright, 8-bit RGB, transparency composited on white.
 
-    `image` has the full resolution. `shorter_side(n)` and `exact(w, h)` give resized copies, made once
-    and shared by all scorers. Callers must not write to what they get.
+    `image` has the full resolution; every scorer resizes as its formula or model asks. Callers must not write
+    to what they get.
     """
 
     def __init__(self, image: Image.Image) -> None:
         if image.mode != "RGB":
             raise ValueError(f"a Picture is RGB, not {image.mode}")
         self.image = image
-        self._cache: dict[tuple[int, int], Image.Image] = {}
 
     @property
     def width(self) -> int:
@@ -35,31 +34,6 @@ class Picture:
     def height(self) -> int:
         """Height in pixels, after EXIF orientation."""
         return self.image.height
-
-    def exact(self, width: int, height: int) -> Image.Image:
-        """Return the whole picture at exactly `width` x `height` pixels (bicubic, antialiased)."""
-        if (width, height) == self.image.size:
-            return self.image
-        key = (width, height)
-        if key not in self._cache:
-            self._cache[key] = self.image.resize(key, Image.Resampling.BICUBIC, reducing_gap=3.0)
-        return self._cache[key]
-
-    def shorter_side(self, side: int) -> Image.Image:
-        """Return the picture with its shorter side at `side` pixels, aspect ratio kept, at most 8:1.
-
-        Beyond 8:1 the longer side is squeezed to 8 x `side`, so that a strip cannot ask for much memory.
-        """
-        scale = side / min(self.width, self.height)
-        width = min(max(side, round(self.width * scale)), 8 * side)
-        height = min(max(side, round(self.height * scale)), 8 * side)
-        return self.exact(width, height)
-
-    def centre_crop(self, side: int) -> Image.Image:
-        """Return the central square of the picture at `side` x `side` pixels."""
-        resized = self.shorter_side(side)
-        left, top = (resized.width - side) // 2, (resized.height - side) // 2
-        return resized.crop((left, top, left + side, top + side))
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ Pure functions over columns; all ties are broken by the data itself, never by th
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 
 import numpy as np
 
@@ -25,11 +26,16 @@ def repeated(uids: np.ndarray, alive: np.ndarray) -> np.ndarray:
     return first
 
 
-def representatives(clusters: np.ndarray, alive: np.ndarray, keys: list[np.ndarray]) -> np.ndarray:
-    """Return for each living row the position of the row that stays for its cluster; -1 where not alive.
+def representatives(
+    clusters: np.ndarray, alive: np.ndarray, keys: list[np.ndarray], near: Callable[[int, np.ndarray], np.ndarray]
+) -> np.ndarray:
+    """Return for each living row the position of the row that stays for it; -1 where not alive.
 
     `clusters`: (n,) int64, -1 for rows in no cluster (they stay for themselves). `keys`: columns in order
     of preference, smaller is better; NaN is worst. The last tie goes to the smallest position.
+    `near(row, others)`: bool for each of `others`, whether it is a duplicate of `row` itself. The best of a
+    cluster stays for all that are near to it, then the best of the rest, and so on: in a chain of likenesses
+    the ends are not taken for the same picture.
     """
     stays = np.full(len(clusters), -1, dtype=np.int64)
     living = np.flatnonzero(alive)
@@ -39,9 +45,12 @@ def representatives(clusters: np.ndarray, alive: np.ndarray, keys: list[np.ndarr
         return stays
     order = np.lexsort([members, *(key[members] for key in reversed(keys)), clusters[members]])
     ranked = members[order]
-    starts = np.flatnonzero(np.r_[True, np.diff(clusters[ranked]) != 0])
-    lengths = np.diff(np.r_[starts, len(ranked)])
-    stays[ranked] = np.repeat(ranked[starts], lengths)
+    for left in np.split(ranked, np.flatnonzero(np.diff(clusters[ranked])) + 1):
+        while len(left):
+            taken = near(int(left[0]), left)
+            taken[0] = True
+            stays[left[taken]] = left[0]
+            left = left[~taken]
     return stays
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,12 +31,13 @@ from filters.selection import over_cap, preference_key, repeated, representative
 from pipelines.jobs.dedup import CLUSTERS_FILE
 from pipelines.run.directory import Run
 from pipelines.run.parts import Marker, PartWriter, fingerprint, finished, part_name, read_marker, read_table
+from pipelines.run.recipe import Duplicates
 from pipelines.run.schema import LEDGER
 
 VERSION = "1"
 
 #: Columns of samples and scores that choosing between samples may need.
-_CHOICE = ["uid", "sha256", "width", "height", "similarity"]
+_CHOICE = ["uid", "sha256", "phash", "width", "height", "similarity"]
 
 
 @dataclass
@@ -145,12 +147,28 @@ def _drop_duplicates(run: Run, columns: _Columns) -> None:
         return
     values = {name: _numbers(columns.table, name) for name in ("width", "height", "similarity")}
     keys = [preference_key(name, {**values, "uid": uids}) for name in settings.keep]
-    stays = representatives(columns.clusters, columns.masks == 0, keys)
-    loses = (stays >= 0) & (stays != here)
     hashes = np.array(columns.table.column("sha256").to_pylist(), dtype=object)
+    stays = representatives(columns.clusters, columns.masks == 0, keys, _nearness(columns.table, hashes, settings))
+    loses = (stays >= 0) & (stays != here)
     exact = loses & (hashes == hashes[np.where(loses, stays, 0)])
     _mark(columns, stays, exact, mask(Reason.EXACT_DUPLICATE))
     _mark(columns, stays, loses & ~exact, mask(Reason.NEAR_DUPLICATE))
+
+
+def _nearness(table: pa.Table, hashes: np.ndarray, settings: Duplicates) -> Callable[[int, np.ndarray], np.ndarray]:
+    """Return the test whether rows are duplicates of one row, by equal bytes or by bits of the pHash."""
+    found = table.column("phash").to_pylist() if "phash" in table.column_names else [None] * table.num_rows
+    codes = np.array([code or 0 for code in found], dtype=np.uint64)
+    coded = np.array([code is not None for code in found], dtype=bool)
+    radius = settings.phash_distance
+
+    def near(row: int, others: np.ndarray) -> np.ndarray:
+        same: np.ndarray = (hashes[others] == hashes[row]) & settings.exact
+        if radius is not None and coded[row]:
+            same |= coded[others] & (np.bitwise_count(codes[others] ^ codes[row]) <= radius)
+        return same
+
+    return near
 
 
 def _mark(columns: _Columns, stays: np.ndarray, rows: np.ndarray, reason: np.uint64) -> None:

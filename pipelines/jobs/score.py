@@ -46,7 +46,7 @@ VERSION = "1"
 #: Samples a model batch. Part of the result: models may differ in the last bit between batch sizes.
 BATCH = 32
 
-#: Pixels a batch, by the headers; bounds the memory of decoded pictures (3 bytes each, and resized copies).
+#: Pixels a batch, by the headers; bounds the memory of decoded pictures (4 bytes each, and resized copies).
 BATCH_PIXELS = 64_000_000
 
 
@@ -154,20 +154,20 @@ class Score:
         self, writer: PartWriter, index: int, samples: pa.Table, results: list[_Scored], scorers: list[Scorer]
     ) -> None:
         failures: dict[int, tuple[str, str]] = {}
-        for scored in results:
-            failures.update(scored.failures)
+        for result in results:
+            failures.update(result.failures)
         found = [failures.get(row) for row in range(samples.num_rows)]
         head = [
             samples.column("uid").combine_chunks(),
             pa.array([f and f[0] for f in found], SCORES_HEAD[1].type),
             pa.array([f and f[1][:500] for f in found], pa.string()),
         ]
-        rows = _scatter(samples.num_rows, [p for scored in results for p in scored.positions])
+        rows = _scatter(samples.num_rows, [p for result in results for p in result.positions])
         fields, arrays = [], []
         models = {scorer.name: scorer.model_id() for scorer in scorers}
         for scorer in scorers:
             tags = {"scorer": scorer.name, "version": scorer.version, "model": models[scorer.name]}
-            batches = [scored.columns[scorer.name] for scored in results if scored.positions]
+            batches = [result.columns[scorer.name] for result in results if result.positions]
             table = pa.Table.from_batches(batches, schema=scorer.fields)
             for score_field, column in zip(scorer.fields, table.columns, strict=True):
                 fields.append(score_field.with_metadata({**(score_field.metadata or {}), **tags}))
@@ -175,10 +175,12 @@ class Score:
         writer.add_table(
             part_name("scores", index), pa.Table.from_arrays([*head, *arrays], schema=scores_schema(fields))
         )
-        vectors = [scored.vectors for scored in results if scored.vectors is not None]
+        vectors = [result.vectors for result in results if result.vectors is not None]
         if vectors:
-            flat = np.concatenate(vectors).astype(np.float16)
-            array = pa.FixedSizeListArray.from_arrays(pa.array(flat.reshape(-1)), flat.shape[1]).take(rows)
+            scored = np.concatenate(vectors).astype(np.float16)
+            flat = np.zeros((samples.num_rows, scored.shape[1]), dtype=np.float16)
+            flat[[p for result in results for p in result.positions]] = scored
+            array = pa.FixedSizeListArray.from_arrays(pa.array(flat.reshape(-1)), flat.shape[1])
             schema = embeddings_schema(flat.shape[1])
             writer.add_table(part_name("embeddings", index), pa.Table.from_arrays([head[0], array], schema=schema))
         counts = Counter(reason for reason, _ in failures.values())

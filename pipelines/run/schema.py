@@ -132,7 +132,8 @@ def embeddings_schema(dimension: int) -> pa.Schema:
         "embeddings",
         [
             _field("uid", pa.string(), "as in samples", False),
-            _field("image", vector, "L2-normalised picture embedding; null where there is none"),
+            # not null: parquet readers refuse fixed-size lists with nulls
+            _field("image", vector, "L2-normalised picture embedding; zeros where there is none", False),
         ],
     )
 

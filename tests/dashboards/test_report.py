@@ -146,6 +146,14 @@ def test_an_undecodable_sample_is_told_in_a_table(run):
     assert all(row[2].startswith("cut off") for row in rows[1:])
 
 
+def test_samples_without_a_picture_are_told_in_a_table_whatever_dropped_them(tmp_path):
+    changes = {"licence": lambda i: None if i < 5 else "CC0", "failure": lambda i: "EMPTY_CAPTION" if i < 5 else None}
+    html = render_report(make_run(tmp_path / "run", sample_rows(40, **changes))).decode()
+    rows = rows_of(html, "Records with LICENCE_MISSING")
+    assert [row[0] for row in rows[1:]] == [f"k{i:06d}" for i in range(5)]
+    assert all(row[2].endswith("also EMPTY_CAPTION") for row in rows[1:])
+
+
 def test_keep_top_is_shown_with_the_bound_that_it_became(run):
     rules = {row[0]: row for row in rows_of(render_report(run).decode(), "Rules")}
     low = next(r["low"] for r in run.marker("ledger", 0).facts["rules"] if r["name"] == "similarity")

@@ -8,9 +8,7 @@ import sys
 
 import pytest
 
-from filters.errors import BadInput
-from filters.registry import SCORERS, make_scorer
-from filters.scorers.captions import CaptionStatistics
+from filters.registry import SCORERS
 from filters.scoring import Scorer
 
 NAMES = ["size", "hashes", "caption", "language", "technical", "nsfw", "similarity"]
@@ -18,10 +16,10 @@ NAMES = ["size", "hashes", "caption", "language", "technical", "nsfw", "similari
 
 def test_names_stand_in_order_and_each_scorer_bears_its_name():
     assert list(SCORERS) == NAMES
-    columns = [field.name for name in NAMES for field in make_scorer(name).fields]
+    columns = [field.name for name in NAMES for field in SCORERS[name]().fields]
     assert len(columns) == len(set(columns))
     for name in NAMES:
-        scorer = make_scorer(name)
+        scorer = SCORERS[name]()
         assert isinstance(scorer, Scorer)
         assert scorer.name == name
         assert pickle.loads(pickle.dumps(scorer)).name == name
@@ -41,21 +39,16 @@ def test_importing_the_registry_loads_no_heavy_library():
 def test_making_all_but_similarity_loads_no_model_library():
     code = (
         "import sys\n"
-        "from filters.registry import SCORERS, make_scorer\n"
-        "[make_scorer(name) for name in SCORERS if name != 'similarity']\n"
+        "from filters.registry import SCORERS\n"
+        "[SCORERS[name]() for name in SCORERS if name != 'similarity']\n"
         "print(sorted({'torch', 'apache_beam', 'onnxruntime', 'fasttext'} & set(sys.modules)))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
-def test_settings_reach_the_scorers_that_have_them():
-    statistics = CaptionStatistics.from_counts({1: 2}, {})
-    assert make_scorer("caption", statistics=statistics).statistics is statistics
-    assert make_scorer("nsfw", threads=3).threads == 3
-    with pytest.raises(TypeError):
-        make_scorer("size", threads=3)
-    with pytest.raises(BadInput, match=r"'colour'; there are: size, hashes"):
-        make_scorer("colour")
+def test_settings_go_to_the_class_and_unknown_names_are_key_errors():
+    assert SCORERS["nsfw"](threads=3).threads == 3
+    assert "colour" not in SCORERS
     with pytest.raises(KeyError):
         SCORERS["colour"]

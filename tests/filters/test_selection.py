@@ -7,6 +7,20 @@ from hypothesis import strategies as st
 from filters.selection import over_cap, preference_key, repeated, representatives
 
 
+def all_near(row, others):
+    return np.ones(len(others), bool)
+
+
+def test_the_ends_of_a_chain_both_stay():
+    codes = np.array([0b0011, 0b0001, 0b0000, 0b1111])
+    order = np.array([0, 1, 2, 3])
+
+    def near(row, others):
+        return np.bitwise_count(codes[others] ^ codes[row]) <= 1
+
+    assert representatives(np.zeros(4, int), np.ones(4, bool), [order], near).tolist() == [0, 0, 2, 3]
+
+
 def test_the_first_living_row_of_a_uid_stays():
     uids = np.array(["a", "b", "a", "a"])
     assert repeated(uids, np.array([True] * 4)).tolist() == [0, 1, 0, 0]
@@ -18,12 +32,12 @@ def test_the_best_living_member_stays_and_nan_is_worst():
     similarity = preference_key("similarity", {"similarity": np.array([np.nan, 0.2, 0.9, 0.1, 0.5, 0.5])})
     uid = np.array(["f", "e", "d", "c", "b", "a"])
     alive = np.array([True, True, False, True, True, True])
-    assert representatives(clusters, alive, [similarity, uid]).tolist() == [1, 1, -1, 3, 5, 5]
+    assert representatives(clusters, alive, [similarity, uid], all_near).tolist() == [1, 1, -1, 3, 5, 5]
 
 
 def test_resolution_is_the_number_of_pixels():
     key = preference_key("resolution", {"width": np.array([10, 20.0]), "height": np.array([10, 4.0])})
-    assert representatives(np.array([0, 0]), np.array([True, True]), [key]).tolist() == [0, 0]
+    assert representatives(np.array([0, 0]), np.array([True, True]), [key], all_near).tolist() == [0, 0]
 
 
 @given(st.lists(st.tuples(st.sampled_from(["x", "y", ""]), st.booleans()), min_size=1, max_size=60), st.integers(1, 9))

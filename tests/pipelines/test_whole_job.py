@@ -163,3 +163,34 @@ def test_help_needs_neither_torch_nor_beam():
     assert done.stdout.splitlines()[-1] == "[]"
     for name in ("corpus", "run", "replay", "status", "report", "doctor"):
         assert f" {name} " in done.stdout
+
+
+def test_a_run_can_live_on_any_file_system(recipe, tmp_path, capsys):
+    local = output(capsys, "run", recipe, "--out", tmp_path / "run")
+    memory = output(capsys, "run", recipe, "--out", f"memory://{tmp_path.name}/run")
+    assert memory["content_hash"] == local["content_hash"]
+    assert output(capsys, "manifest", "verify", f"memory://{tmp_path.name}/run")["ok"] is True
+
+
+def test_a_folder_and_a_parquet_file_run_end_to_end(tmp_path, capsys):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    (tmp_path / "files").mkdir()
+    for i in range(6):
+        for name, data in sample(i).items():
+            (tmp_path / "files" / name).write_bytes(data)
+    rows = [{"image": picture(i), "caption": f"drawing number {i} of a thing", "key": f"k{i}"} for i in range(6)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "rows.parquet")
+    for kind, path in (("folder", tmp_path / "files"), ("parquet", tmp_path / "rows.parquet")):
+        recipe = write_recipe(tmp_path, path, kind)
+        status = output(capsys, "run", recipe, "--out", tmp_path / kind, "--runner", "plain")
+        assert (status["samples"], status["kept"], status["balanced"]) == (6, 6, True)
+
+
+def test_a_corrupted_part_is_found_and_made_again(recipe, tmp_path, capsys):
+    first = output(capsys, "run", recipe, "--out", tmp_path / "run")
+    part = tmp_path / "run" / "scores" / "part-00000.parquet"
+    part.write_bytes(part.read_bytes()[:-10])
+    assert output(capsys, "run", recipe, "--out", tmp_path / "run")["content_hash"] == first["content_hash"]
+    assert output(capsys, "manifest", "verify", tmp_path / "run")["ok"] is True

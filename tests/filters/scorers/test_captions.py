@@ -44,6 +44,10 @@ def test_captions_that_differ_in_case_digits_and_punctuation_share_a_hash():
     assert 0 <= caption_hash("lone surrogate \ud800") < 2**64
 
 
+def test_hash_stays_the_same_between_versions():
+    assert caption_hash("A red apple") == caption_hash(" a RED_apple 2") == 0xDF4F20B98852CC71
+
+
 def test_content_words_are_unique_in_order_and_without_function_words():
     text = "The dog and the other DOG, with a big dog-house.svg at 10 am: l'été, кошка, 日本語"
     assert content_words(text) == ["dog", "big", "house", "lété", "кошка", "日本語"]
