@@ -33,7 +33,8 @@ class Calibration:
     def probability(self, similarity: np.ndarray) -> np.ndarray:
         """Return the match probability (n,), 0 to 1, of similarities (n,); NaN stays NaN."""
         logits: np.ndarray = np.clip(self.slope * similarity + self.offset, -500, 500)
-        return 1.0 / (1.0 + np.exp(-logits))
+        probabilities: np.ndarray = 1.0 / (1.0 + np.exp(-logits))
+        return probabilities
 
     def bound(self, probability: float) -> float:
         """Return the similarity at which the match probability is `probability` (0 to 1).

@@ -35,5 +35,5 @@ def test_links_and_commands_of_the_readme_exist():
     text = (ROOT / "README.md").read_text()
     for target in re.findall(r"\]\((?!http)([^)#]+)", text):
         assert (ROOT / target).exists(), target
-    for name in re.findall(r"\bassay ([a-z]+)", text):
+    for name in re.findall(r"(?:^|`)assay ([a-z]+)", text, re.MULTILINE):
         assert name in COMMANDS, name

@@ -4,7 +4,7 @@ import pyarrow as pa
 import pytest
 
 from filters.errors import BadInput
-from pipelines.run.parts import PartWriter, finished, fingerprint, part_indices, part_name, read_table
+from pipelines.run.parts import PartWriter, fingerprint, finished, part_indices, part_name, read_table
 from pipelines.run.schema import CAPTION_COUNTS
 from pipelines.run.storage import Store
 
