@@ -17,9 +17,13 @@ def store(request, tmp_path):
 
 
 def test_a_failed_write_leaves_nothing(store):
-    with pytest.raises(RuntimeError), store.create("a/b.txt") as path:
-        path.write_text("half")
-        raise RuntimeError
+    def write_and_fail():
+        with store.create("a/b.txt") as path:
+            path.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_and_fail()
     assert not store.exists("a/b.txt")
     assert store.list("a") == []
 
