@@ -46,3 +46,6 @@ SCORERS = LazyScorers(
         "similarity": "filters.scorers.similarity:SimilarityScorer",
     }
 )
+
+#: Scorers that a cascade runs last, and only on what no rule has dropped yet.
+COSTLY = frozenset({"nsfw", "similarity"})

@@ -83,28 +83,45 @@ AnyRule = Rule | AllowRule
 
 @dataclass(frozen=True)
 class Bounded:
-    """What a named rule tests: its column, its reason and what the column holds (for the documentation)."""
+    """What a named rule tests: its column, the scorer of it, its reason, and what the column holds."""
 
     column: str
+    scorer: str
     reason: Reason
     unit: str
 
 
+#: A column that no part has: the rule is resolved to a bound on `similarity` by the run's calibration.
+MATCH_PROBABILITY = "match_probability"
+
 #: The rules that a recipe may name under `rules:`.
 RULES: Mapping[str, Bounded] = {
-    "min_side": Bounded("min_side", Reason.IMAGE_TOO_SMALL, "shorter side, pixels"),
-    "aspect_ratio": Bounded("aspect_ratio", Reason.ASPECT_RATIO, "longer over shorter side, 1 or more"),
-    "caption_characters": Bounded("caption_characters", Reason.CAPTION_LENGTH, "characters of the caption"),
-    "caption_words": Bounded("caption_words", Reason.CAPTION_LENGTH, "words of the caption"),
+    "min_side": Bounded("min_side", "size", Reason.IMAGE_TOO_SMALL, "shorter side, pixels"),
+    "aspect_ratio": Bounded("aspect_ratio", "size", Reason.ASPECT_RATIO, "longer over shorter side, 1 or more"),
+    "caption_characters": Bounded("caption_characters", "caption", Reason.CAPTION_LENGTH, "characters of the caption"),
+    "caption_words": Bounded("caption_words", "caption", Reason.CAPTION_LENGTH, "words of the caption"),
     "caption_repeats": Bounded(
-        "caption_repeats", Reason.REPEATED_CAPTION, "samples of the corpus with this caption, digits set aside"
+        "caption_repeats",
+        "caption",
+        Reason.REPEATED_CAPTION,
+        "samples with this caption, digits set aside",
     ),
-    "language": Bounded("language_probability", Reason.LANGUAGE, "probability of the detected language, 0 to 1"),
-    "sharpness": Bounded("sharpness", Reason.BLURRED, "variance of the Laplacian, 0 or more"),
-    "contrast": Bounded("contrast", Reason.LOW_CONTRAST, "RMS contrast of the luminance"),
-    "colourfulness": Bounded("colourfulness", Reason.COLOURFULNESS, "Hasler and Süsstrunk's measure, 0 or more"),
-    "nsfw": Bounded("nsfw", Reason.NSFW, "NSFW probability, 0 to 1"),
-    "similarity": Bounded("similarity", Reason.LOW_SIMILARITY, "cosine of picture and caption, -1 to 1"),
+    "language": Bounded(
+        "language_probability", "language", Reason.LANGUAGE, "probability of the detected language, 0 to 1"
+    ),
+    "sharpness": Bounded("sharpness", "technical", Reason.BLURRED, "variance of the Laplacian, 0 or more"),
+    "contrast": Bounded("contrast", "technical", Reason.LOW_CONTRAST, "RMS contrast of the luminance"),
+    "colourfulness": Bounded(
+        "colourfulness", "technical", Reason.COLOURFULNESS, "Hasler and Süsstrunk's measure, 0 or more"
+    ),
+    "nsfw": Bounded("nsfw", "nsfw", Reason.NSFW, "NSFW probability, 0 to 1"),
+    "similarity": Bounded("similarity", "similarity", Reason.LOW_SIMILARITY, "cosine of picture and caption, -1 to 1"),
+    "match_probability": Bounded(
+        MATCH_PROBABILITY,
+        "similarity",
+        Reason.LOW_SIMILARITY,
+        "probability that picture and caption belong together, 0 to 1, calibrated on the run itself",
+    ),
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +15,13 @@ from filters.scoring import Batch, columns
 #: Encoders of this process by URI, threads and batch size. Only `SimilarityScorer.load` fills it: the scorer itself
 #: travels to worker processes and must not carry a model.
 _encoders: dict[tuple[str, int, int], Encoder] = {}
+
+
+class Embeddings(NamedTuple):
+    """Vectors of pictures and of captions: float16 (n, dimension) each, of length 1 before rounding."""
+
+    image: np.ndarray
+    text: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -56,23 +63,17 @@ class SimilarityScorer:
         """Return one similarity a sample. Valid after `load`."""
         return self.score_with_embeddings(batch)[0]
 
-    def embed(self, batch: Batch) -> np.ndarray:
-        """Return the picture embeddings alone: float16 (n, dimension), rows of length 1 before rounding."""
-        return self._pictures(batch).astype(np.float16)
-
-    def score_with_embeddings(self, batch: Batch) -> tuple[pa.RecordBatch, np.ndarray]:
-        """Return what `score` and `embed` return, with each picture encoded once."""
-        pictures = self._pictures(batch)
+    def score_with_embeddings(self, batch: Batch) -> tuple[pa.RecordBatch, Embeddings]:
+        """Return the scores and the embeddings that they come from."""
+        pictures = self._encoder().encode_images([picture.image for picture in batch.pictures])
         captions = self._encoder().encode_texts(batch.captions)
         cosines = np.einsum("nd,nd->n", pictures, captions).clip(-1.0, 1.0)
-        return columns(self.fields, {"similarity": cosines}), pictures.astype(np.float16)
+        scores = columns(self.fields, {"similarity": cosines})
+        return scores, Embeddings(pictures.astype(np.float16), captions.astype(np.float16))
 
     @property
     def _key(self) -> tuple[str, int, int]:
         return self.model, self.threads, self.batch_size
-
-    def _pictures(self, batch: Batch) -> np.ndarray:
-        return self._encoder().encode_images([picture.image for picture in batch.pictures])
 
     def _encoder(self) -> Encoder:
         try:

@@ -28,6 +28,7 @@ def run(
     """Do all of a recipe. Killed at any point, the same command resumes."""
     from pipelines.commands.status import describe, print_counts
     from pipelines.jobs.balance import balance
+    from pipelines.jobs.calibrate import calibrate
     from pipelines.jobs.decide import decide
     from pipelines.jobs.dedup import dedup
     from pipelines.jobs.finish import finish
@@ -49,6 +50,7 @@ def run(
         clear_meters(this.store)
         ingest(this, engine)
         score(this, engine)
+        calibrate(this)
         dedup(this)
         decide(this)
         balance(this, engine)

@@ -43,18 +43,31 @@ def ingest(
 
 
 def score(
-    context: typer.Context, run: RunArgument, runner: RunnerOption = "FnApiRunner", as_json: JsonOption = False
+    context: typer.Context,
+    run: RunArgument,
+    runner: RunnerOption = "FnApiRunner",
+    missing: Annotated[
+        bool, typer.Option("--missing", help="Score just the samples whose skipped scores the recipe's rules need.")
+    ] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Compute every score once; parts that are done are skipped."""
     from pipelines.jobs import score as job
+    from pipelines.jobs.calibrate import calibrate
+    from pipelines.jobs.complete import complete
     from pipelines.run.directory import open_run
     from pipelines.run.lock import locked
 
     opened = open_run(run)
     with locked(opened.store):
-        job.score(opened, make_engine(runner, context))
+        if missing:
+            completed = complete(opened, make_engine(runner, context))
+        else:
+            job.score(opened, make_engine(runner, context))
+            calibrate(opened)
     if as_json:
-        print_json({"samples": opened.rows("scores"), "parts": len(opened.parts("scores"))})
+        counts = {"samples": opened.rows("scores"), "parts": len(opened.parts("scores"))}
+        print_json({**counts, "completed": completed} if missing else counts)
 
 
 def dedup(run: RunArgument, as_json: JsonOption = False) -> None:

@@ -9,14 +9,18 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import ceil, floor, isfinite
 
 import numpy as np
 import pyarrow as pa
 
 from filters.errors import BadInput
 from filters.reasons import Reason, Stage
+from filters.registry import COSTLY
 from filters.rules import (
+    MATCH_PROBABILITY,
+    RULES,
     AnyRule,
     Rule,
     explain,
@@ -28,13 +32,17 @@ from filters.rules import (
     reason_lists,
 )
 from filters.selection import over_cap, preference_key, repeated, representatives
+from pipelines.jobs.calibrate import load_calibration
 from pipelines.jobs.dedup import CLUSTERS_FILE
 from pipelines.run.directory import Run
 from pipelines.run.parts import Marker, PartWriter, fingerprint, finished, part_name, read_marker, read_table
 from pipelines.run.recipe import Duplicates
 from pipelines.run.schema import LEDGER
 
-VERSION = "1"
+VERSION = "2"
+
+#: Columns that a cascade may leave null.
+COSTLY_COLUMNS = frozenset(rule.column for rule in RULES.values() if rule.scorer in COSTLY)
 
 #: Columns of samples and scores that choosing between samples may need.
 _CHOICE = ["uid", "sha256", "phash", "width", "height", "similarity"]
@@ -75,14 +83,21 @@ def decide_fingerprint(run: Run) -> str:
     duplicates = read_marker(run.store, "duplicates/all")
     if duplicates is None:
         raise BadInput(f"{run.store.url}: no duplicates part; run assay dedup first")
-    sources = [run.marker("scores", i).fingerprint for i in run.parts("scores")]
-    return fingerprint("decide", VERSION, recipe, duplicates.fingerprint, sources)
+    return fingerprint("decide", VERSION, recipe, duplicates.fingerprint, scores_state(run))
+
+
+def scores_state(run: Run) -> list[str]:
+    """Return what the scores parts hold, as hashes: a part that was completed later is another one."""
+    files = (run.marker("scores", i).files for i in run.parts("scores"))
+    return [found[part_name("scores", i)].sha256 for i, found in zip(run.parts("scores"), files, strict=True)]
 
 
 def resolved_rules(run: Run) -> list[AnyRule]:
-    """Return the recipe's rules, each `keep_top` turned into the bound that the run's scores give."""
+    """Return the recipe's rules; fractions and match probabilities become the bounds that the run's scores give."""
     rules: list[AnyRule] = []
     for rule in run.recipe.filter_rules():
+        if isinstance(rule, Rule) and rule.column == MATCH_PROBABILITY:
+            rule = _calibrated(run, rule)
         if isinstance(rule, Rule) and rule.keep_top is not None:
             found = [joined(run, i, [rule.column]) for i in run.parts("scores")]
             values = [t.column(rule.column).to_numpy() for t in found if rule.column in t.column_names]
@@ -92,10 +107,22 @@ def resolved_rules(run: Run) -> list[AnyRule]:
     return rules
 
 
+def _calibrated(run: Run, rule: Rule) -> Rule:
+    """Turn bounds on the match probability into bounds on the similarity, rounded outward to six decimals."""
+    calibration = load_calibration(run.store)
+    if calibration is None:
+        raise BadInput(f"{run.store.url}: no calibration for rules.{rule.name}; run assay score first")
+    low = calibration.bound(rule.low) if isfinite(rule.low) else rule.low
+    high = calibration.bound(rule.high) if isfinite(rule.high) else rule.high
+    low = floor(low * 1e6) / 1e6 if isfinite(low) else low
+    high = ceil(high * 1e6) / 1e6 if isfinite(high) else high
+    return replace(rule, column="similarity", low=low, high=high)
+
+
 def joined(run: Run, index: int, columns: list[str]) -> pa.Table:
     """Return one part's samples and scores side by side: `columns`, and one `failure` column of both."""
     samples = run.table("samples", index, ["uid", "failure", *columns])
-    scores = run.table("scores", index, ["uid", "failure", *columns])
+    scores = run.table("scores", index, ["uid", "failure", "skipped", *columns])
     if not samples.column("uid").equals(scores.column("uid")):
         raise BadInput(f"{run.store.url}: samples and scores part {index} do not belong together; run assay score")
     first = masks_of_codes(samples.column("failure"))
@@ -111,11 +138,19 @@ def _judged(run: Run, parts: list[int], rules: list[AnyRule]) -> _Columns:
     by = run.recipe.balance.by if run.recipe.balance else None
     wanted = sorted({*needed_columns(rules), *_CHOICE, *([by] if by else [])} - {"uid"})
     tables, masks = [], []
+    undecided = 0
     for index in parts:
         table = joined(run, index, wanted)
         failures = masks_of_codes(table.column("failure"))
-        masks.append(np.where(failures != 0, failures | _rights(rules, table, failures), judge(rules, table)))
+        judged = judge_scored(rules, table)
+        undecided += int(((judged == 0) & (failures == 0) & lacking(rules, table)).sum())
+        masks.append(np.where(failures != 0, failures | _rights(rules, table, failures), judged))
         tables.append(table.select([n for n in table.column_names if n in {*_CHOICE, by}]))
+    if undecided:
+        raise BadInput(
+            f"{run.store.url}: {undecided} samples need scores that the cascade spared them; "
+            f"run assay score {run.store.url} --missing, which scores just those, then assay decide {run.store.url}"
+        )
     table = pa.concat_tables(tables)
     groups = np.array(table.column(by).to_pylist() if by else [None] * table.num_rows, dtype=object)
     clusters = np.full(table.num_rows, -1, dtype=np.int64)
@@ -123,6 +158,28 @@ def _judged(run: Run, parts: list[int], rules: list[AnyRule]) -> _Columns:
     clusters[found.column("position").to_numpy()] = found.column("cluster").to_numpy()
     nobody = np.full(table.num_rows, -1, dtype=np.int64)
     return _Columns([t.num_rows for t in tables], np.concatenate(masks), table, groups, clusters, nobody)
+
+
+def judge_scored(rules: list[AnyRule], table: pa.Table) -> np.ndarray:
+    """Judge rows by all rules; a score that the cascade spared a row speaks neither for nor against it."""
+    masks = judge([rule for rule in rules if rule.column not in COSTLY_COLUMNS], table)
+    skipped = ~table.column("skipped").combine_chunks().is_null().to_numpy(zero_copy_only=False)
+    for rule in rules:
+        if rule.column in COSTLY_COLUMNS:
+            found = judge([rule], table)
+            masks |= np.where(skipped & (found == mask(Reason.SCORE_MISSING)), np.uint64(0), found)
+    return masks
+
+
+def lacking(rules: list[AnyRule], table: pa.Table) -> np.ndarray:
+    """Return (n,) bool: rows that were spared a score that a rule reads."""
+    skipped = ~table.column("skipped").combine_chunks().is_null().to_numpy(zero_copy_only=False)
+    missing = np.zeros(table.num_rows, dtype=bool)
+    for rule in rules:
+        if rule.column in COSTLY_COLUMNS and rule.column in table.column_names:
+            missing |= table.column(rule.column).combine_chunks().is_null().to_numpy(zero_copy_only=False)
+    found: np.ndarray = skipped & missing
+    return found
 
 
 def _rights(rules: list[AnyRule], table: pa.Table, failures: np.ndarray) -> np.ndarray:

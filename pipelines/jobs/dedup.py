@@ -19,7 +19,7 @@ CLUSTERS_FILE = "duplicates/clusters.parquet"
 def dedup(run: Run) -> Marker:
     """Write `duplicates/edges` and `duplicates/clusters`, as the recipe's `duplicates` says."""
     settings = run.recipe.duplicates.model_dump(exclude={"keep"}) if run.recipe.duplicates else None
-    sources = [run.marker("scores", i).fingerprint for i in run.parts("scores")]
+    sources = [run.marker("scores", i).fingerprint for i in run.parts("scores")]  # hashes are never skipped
     wanted = fingerprint("dedup", VERSION, settings, sources)
     done = finished(run.store, _NAME, wanted)
     if done:

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from audit.counts import Counts, count
 from filters.errors import AssayError
-from pipelines.jobs import balance, decide, dedup, ingest, score, statistics
+from pipelines.jobs import balance, calibrate, decide, dedup, ingest, score, statistics
 from pipelines.run.directory import Run
 from pipelines.run.manifest import build, content_hash, read_manifest, write_manifest
 from pipelines.run.signing import sign
@@ -18,6 +18,7 @@ VERSIONS = {
     "ingest": ingest.VERSION,
     "statistics": statistics.VERSION,
     "score": score.VERSION,
+    "calibrate": calibrate.VERSION,
     "dedup": dedup.VERSION,
     "decide": decide.VERSION,
     "balance": balance.VERSION,

@@ -87,6 +87,7 @@ def build(run: Run, counts: dict[str, Any], versions: dict[str, str], parent: st
         "recipe": run.recipe.content(),
         "versions": {"assay": __version__, **versions},
         "models": models,
+        "calibration": calibration.facts if (calibration := found.get("statistics/calibration")) else None,
         "rules": next(iter(ledger.values())).facts["rules"],
         "inputs": [
             {"part": name, "shard": m.facts["shard"], "rows": m.rows, "sha256": m.facts["content"]}

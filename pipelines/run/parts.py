@@ -94,6 +94,11 @@ class PartWriter:
         """Record a file that was written to `path` and is about to be published as `name`."""
         self._files[name] = FileRecord(path.stat().st_size, sha256_file(path))
 
+    def keep(self, marker: Marker, name: str) -> None:
+        """Keep a file of an earlier state of the part, if it had it."""
+        if name in marker.files:
+            self._files[name] = marker.files[name]
+
     def commit(self, rows: int, facts: Mapping[str, Any] | None = None) -> Marker:
         """Write the marker; from here on the part counts as done."""
         marker = Marker(rows, self._files, self._wanted, dict(facts or {}))

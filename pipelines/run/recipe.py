@@ -17,8 +17,8 @@ from filters.decoding import MAX_PIXELS
 from filters.encoders.uri import parse_uri
 from filters.errors import BadInput
 from filters.reasons import Reason
-from filters.registry import SCORERS
-from filters.rules import RULES, AllowRule, AnyRule, Rule
+from filters.registry import COSTLY, SCORERS
+from filters.rules import MATCH_PROBABILITY, RULES, AllowRule, AnyRule, Rule
 from filters.selection import PREFERENCES
 
 
@@ -159,6 +159,9 @@ class Recipe(_Model):
     input: Input
     limits: Limits = Limits()
     similarity: Similarity = Similarity()
+    cascade: bool = Field(
+        False, description="run costly scorers only on samples that no rule has dropped yet; same samples are kept"
+    )
     scorers: list[str] = Field(list(SCORERS), min_length=1, description="scorers to run, of those that exist")
     rules: dict[str, Bounds] = Field({}, description="bounds by rule name")
     licences: Licences | None = Field(None, description="licence allow-list")
@@ -184,6 +187,21 @@ class Recipe(_Model):
             if name not in RULES:
                 raise ValueError(f"{name!r} is not one of {', '.join(RULES)}")
         return rules
+
+    @model_validator(mode="after")
+    def _possible(self) -> Recipe:
+        for name, bounds in self.rules.items():
+            scorer = RULES[name].scorer
+            if scorer not in self.scorers:
+                raise ValueError(f"rules.{name} needs the scorer {scorer!r}, which scorers leaves out")
+            relative = bounds.keep_top is not None or name == MATCH_PROBABILITY
+            if self.cascade and relative and scorer in COSTLY:
+                raise ValueError(f"rules.{name} needs every sample's score: give an absolute bound, or cascade: false")
+            if name == MATCH_PROBABILITY and bounds.keep_top is not None:
+                raise ValueError(f"rules.{name} takes low or high; for a fraction use rules.similarity.keep_top")
+        if self.languages and "language" not in self.scorers:
+            raise ValueError("languages needs the scorer 'language', which scorers leaves out")
+        return self
 
     def filter_rules(self) -> list[AnyRule]:
         """Return the rules in order of the recipe's sections: licences, bounds, languages."""

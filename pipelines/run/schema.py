@@ -53,6 +53,7 @@ SCORES_HEAD = [
     _field("uid", pa.string(), "as in samples", False),
     _field("failure", _CODE, "reason code where the picture could not be decoded"),
     _field("failure_detail", pa.string(), "what exactly was wrong"),
+    _field("skipped", _CODE, "reason code by which the cascade spared the sample its costly scorers"),
 ]
 
 
@@ -126,7 +127,7 @@ def sidecar_schema(fields: list[pa.Field]) -> pa.Schema:
 
 
 def embeddings_schema(dimension: int) -> pa.Schema:
-    """Return the schema of an embeddings part: picture vectors in half precision, rows as in samples."""
+    """Return the schema of an embeddings part: vectors of picture and caption, half precision, rows as in samples."""
     vector = pa.list_(pa.float16(), dimension)
     return _versioned(
         "embeddings",
@@ -134,6 +135,7 @@ def embeddings_schema(dimension: int) -> pa.Schema:
             _field("uid", pa.string(), "as in samples", False),
             # not null: parquet readers refuse fixed-size lists with nulls
             _field("image", vector, "L2-normalised picture embedding; zeros where there is none", False),
+            _field("text", vector, "L2-normalised caption embedding; zeros where there is none", False),
         ],
     )
 

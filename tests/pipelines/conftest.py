@@ -12,14 +12,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from making import write_recipe
-
-MAIN = "from pipelines.commands.main import main; main()"
-
-
-def assay_command(*arguments) -> list[str]:
-    """The command line in a process of its own."""
-    return [sys.executable, "-c", MAIN, *(str(argument) for argument in arguments)]
+from making import assay_command, write_recipe
 
 
 class RealRun(NamedTuple):

@@ -2,13 +2,20 @@
 
 import io
 import json
+import sys
 import tarfile
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
 
+MAIN = "from pipelines.commands.main import main; main()"
 COLOURS = ["red", "green", "blue", "orange", "purple", "brown"]
+
+
+def assay_command(*arguments: object) -> list[str]:
+    """The command line in a process of its own."""
+    return [sys.executable, "-c", MAIN, *(str(argument) for argument in arguments)]
 
 
 def picture(seed: int, size: tuple[int, int] = (96, 80), form: str = "PNG") -> bytes:

@@ -8,19 +8,11 @@ import sys
 import time
 
 import pytest
-from making import sample, write_recipe, write_tar
-
-MAIN = "from pipelines.commands.main import main; main()"
+from making import MAIN, assay_command, sample, write_recipe, write_tar
 
 
-def assay(*arguments, **options):
-    return subprocess.run(
-        [sys.executable, "-c", MAIN, *(str(a) for a in arguments)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        **options,
-    )
+def assay(*arguments):
+    return subprocess.run(assay_command(*arguments), capture_output=True, text=True, timeout=120, check=False)
 
 
 def one_line(done, code=2):

@@ -8,7 +8,7 @@ import subprocess
 import time
 
 import pytest
-from conftest import assay_command
+from making import assay_command
 
 KILLS = 10
 

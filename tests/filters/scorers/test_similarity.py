@@ -59,10 +59,12 @@ def test_gives_one_cosine_a_sample(scorer, batch):
 def test_embeddings_come_with_the_scores(scorer, batch):
     scores, vectors = scorer.score_with_embeddings(batch)
     assert scores.equals(scorer.score(batch))
-    assert vectors.dtype == np.float16
-    assert vectors.shape == (3, 384)
-    np.testing.assert_array_equal(vectors, scorer.embed(batch))
-    np.testing.assert_allclose(np.linalg.norm(vectors.astype(np.float32), axis=1), 1.0, atol=2e-3)
+    for found in vectors:
+        assert found.dtype == np.float16
+        assert found.shape == (3, 384)
+        np.testing.assert_allclose(np.linalg.norm(found.astype(np.float32), axis=1), 1.0, atol=2e-3)
+    cosines = (vectors.image.astype(np.float32) * vectors.text).sum(axis=1)
+    np.testing.assert_allclose(cosines, scores.column("similarity").to_numpy(), atol=2e-3)
 
 
 def test_pictures_are_encoded_once(scorer, batch, monkeypatch):
@@ -87,7 +89,7 @@ def test_an_empty_batch_has_no_rows(scorer):
     scores, vectors = scorer.score_with_embeddings(batch_of([], []))
     assert scores.num_rows == 0
     assert scores.schema.field("similarity").type == pa.float32()
-    assert vectors.shape == (0, 384)
+    assert vectors.image.shape == vectors.text.shape == (0, 384)
 
 
 def test_travels_without_its_model(scorer, batch):
