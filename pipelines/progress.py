@@ -126,6 +126,16 @@ def clear_meters(store: Store) -> None:
             path.unlink(missing_ok=True)
 
 
+def split_seconds(now: Snapshot) -> dict[str, float]:
+    """Return read, decode, model and write seconds a sample; all scorers together are the model."""
+    total: dict[str, float] = {}
+    for phase, value in now.seconds.items():
+        name = phase if phase in ("read", "decode", "write") else "model"
+        total[name] = total.get(name, 0.0) + value
+    order = [name for name in ("read", "decode", "model", "write") if name in total]
+    return {name: total[name] / now.samples for name in order} if now.samples else {}
+
+
 class _Rate(ProgressColumn):
     def render(self, task: Any) -> Text:
         return Text(f"{task.finished_speed or task.speed or 0:,.0f}/s")
@@ -166,9 +176,7 @@ def shown(store: Store, stage: str, total: int | None, done: int = 0) -> Iterato
 
 def _note(now: Snapshot) -> str:
     failures = " ".join(f"{reason} {count}" for reason, count in sorted(now.failures.items()))
-    split = " ".join(
-        f"{phase} {1000 * value / now.samples:.1f}" for phase, value in now.seconds.items() if now.samples
-    )
+    split = " ".join(f"{phase} {1000 * value:.1f}" for phase, value in split_seconds(now).items())
     return " · ".join(text for text in (f"{split} ms" if split else "", failures) if text)
 
 

@@ -12,6 +12,8 @@ from PIL import Image
 
 from filters.decoding import Undecodable, decode
 from filters.errors import BadInput
+from filters.scoring import Scorer
+from pipelines.commands.labelled import LabelledFolder, read_labels
 
 app = typer.Typer(no_args_is_help=True, help="Measure an encoder or detector on labelled data.")
 
@@ -19,7 +21,6 @@ app = typer.Typer(no_args_is_help=True, help="Measure an encoder or detector on 
 @app.callback()
 def evaluate() -> None:
     """Measure an encoder or detector on labelled data."""
-    # With a callback, typer keeps `retrieval` a command of its own although it is the only one.
 
 
 @app.command()
@@ -45,6 +46,69 @@ def retrieval(
     typer.echo(f"{encoder.model_id()} on {result['images']} pictures with {result['captions']} captions")
     typer.echo("  ".join(f"{name} {result[name]:.3f}" for name in ("r@1", "r@5", "r@10", "auc")))
     typer.echo(f"{result['ms_per_image']:.1f} ms a picture")
+
+
+_Images = Annotated[Path, typer.Option("--images", help="Folder of the pictures.")]
+_Labels = Annotated[Path, typer.Option("--labels", help="CSV: file,label (1 = has it), optionally caption.")]
+_Threads = Annotated[int, typer.Option("--threads", min=1, help="CPU threads a model.")]
+_Json = Annotated[bool, typer.Option("--json", help="Print the figures as JSON on stdout.")]
+
+
+@app.command()
+def watermark(images: _Images, labels: _Labels, threads: _Threads = 1, as_json: _Json = False) -> None:
+    """How well `watermark` separates pictures with a visible watermark from those without."""
+    pictures = LabelledFolder(images, read_labels(labels))
+
+    from filters.scorers.watermark import WatermarkScorer, weights
+
+    _measure(WatermarkScorer(threads=threads), pictures, "watermark", float(weights()["threshold"]), as_json)
+
+
+@app.command()
+def nsfw(
+    images: _Images,
+    labels: _Labels,
+    column: Annotated[
+        str, typer.Option("--column", help="nsfw (Open-NSFW), nsfw_parts or nsfw_combined (need the extra nudity).")
+    ] = "nsfw",
+    bound: Annotated[
+        float, typer.Option("--bound", min=0.0, max=1.0, help="Bound at which fpr and tpr are given.")
+    ] = 0.8,
+    threads: _Threads = 1,
+    as_json: _Json = False,
+) -> None:
+    """How well an NSFW score separates unsafe pictures from safe ones."""
+    if column not in ("nsfw", "nsfw_parts", "nsfw_combined"):
+        raise BadInput(f"--column must be nsfw, nsfw_parts or nsfw_combined, not {column!r}")
+    pictures = LabelledFolder(images, read_labels(labels))
+    if column == "nsfw":
+        from filters.scorers.nsfw import NsfwScorer
+
+        _measure(NsfwScorer(threads=threads), pictures, column, bound, as_json)
+        return
+    from filters.scorers.nudity import NudityScorer
+
+    _measure(NudityScorer(threads=threads), pictures, column, bound, as_json)
+
+
+def _measure(scorer: Scorer, pictures: LabelledFolder, column: str, bound: float, as_json: bool) -> None:
+    """Score the pictures and print the figures."""
+    from filters.evaluation_labels import evaluate_labelled
+
+    scorer.load()
+    result = evaluate_labelled(scorer, pictures, column, bound)
+    if as_json:
+        typer.echo(json.dumps({**result, "column": column, "model": scorer.model_id()}))
+        return
+    typer.echo(
+        f"{column} of {scorer.model_id()} on {result['positives']} pictures with and {result['negatives']} without"
+    )
+    typer.echo(
+        f"auc {result['auc']:.3f}  tpr {result['tpr@fpr=0.01']:.3f} at fpr 0.01 (above {result['threshold']:.4g})"
+    )
+    typer.echo(f"at the bound {bound:g}: tpr {result['tpr']:.3f}  fpr {result['fpr']:.4f}")
+    failed = ", ".join(f"{reason} {count}" for reason, count in result["failures"].items())
+    typer.echo(f"{result['ms_per_image']:.1f} ms a picture; failed: {failed or 'none'}")
 
 
 def read_captions(path: Path) -> dict[str, list[str]]:

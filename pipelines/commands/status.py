@@ -13,7 +13,7 @@ from filters.reasons import BY_CODE
 from pipelines.commands.common import JsonOption, RunArgument, print_json
 from pipelines.jobs.balance import shard_rows
 from pipelines.jobs.finish import run_counts
-from pipelines.progress import read_meters
+from pipelines.progress import read_meters, split_seconds
 from pipelines.run.directory import Run, open_run
 
 _STAGES = ("ingest", "score", "dedup", "decide", "balance", "manifest")
@@ -43,7 +43,8 @@ def describe(run: Run) -> dict[str, Any]:
         "balanced": balanced,
         "stage": stage,
         "rate": round(meter.rate, 2) if meter.rate else None,
-        "seconds_per_sample": {k: round(v / meter.samples, 6) for k, v in meter.seconds.items() if meter.samples},
+        "seconds_per_sample": {phase: round(value, 6) for phase, value in split_seconds(meter).items()},
+        "scorer_seconds": {name: round(v / meter.samples, 6) for name, v in meter.seconds.items() if meter.samples},
         "failures": failures(run),
         "scored": run.rows("scores"),
     }

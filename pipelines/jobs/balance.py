@@ -21,6 +21,7 @@ from pipelines.engine import Engine, run_parts
 from pipelines.jobs.reread import same_records
 from pipelines.progress import Meter, shown
 from pipelines.run.directory import Run
+from pipelines.run.manifest import INDEX
 from pipelines.run.parts import PartWriter, fingerprint, finished, read_marker
 from pipelines.run.schema import SCORES_HEAD, sidecar_schema
 from pipelines.sources.base import ShardRef
@@ -151,10 +152,23 @@ def balance(run: Run, engine: Engine) -> int:
     pending = [i for i in range(len(spans)) if not finished(run.store, shard_name(i), work.wanted(i))]
     with shown(run.store, "balance", sum(kept.values())):
         run_parts(engine, "balance", work, pending)
+    write_index(run)
     written = sum(rows for rows in shard_rows(run))
     if written != sum(kept.values()):
         raise AssayError(f"{run.store.url}: {sum(kept.values())} samples kept, {written} in shards; run assay balance")
     return len(spans)
+
+
+def write_index(run: Run) -> None:
+    """Write `shards/index.json`, the shard index that webdataset's `wids.ShardListDataset` reads as is."""
+    shards = []
+    for index in _written(run):
+        marker = read_marker(run.store, shard_name(index))
+        if marker:
+            size = marker.files[shard_name(index, ".tar")].size
+            shards.append({"url": f"shard-{index:05d}.tar", "nsamples": marker.rows, "filesize": size})
+    body = {"__kind__": "wids-shard-index-v1", "wids_version": 1, "name": run.recipe.name, "shardlist": shards}
+    run.store.write(INDEX, json.dumps(body, indent=1).encode())
 
 
 def shard_rows(run: Run) -> Iterator[int]:

@@ -26,6 +26,8 @@ from pipelines.run.parts import Marker, read_marker
 from pipelines.run.storage import sha256_stream
 
 FORMAT = 1
+#: The shards' index, written by the balance job.
+INDEX = "shards/index.json"
 SIGNATURE = "manifest.sig"
 
 #: Folders whose markers the manifest gathers.
@@ -103,8 +105,9 @@ def build(run: Run, counts: dict[str, Any], versions: dict[str, str], parent: st
         "counts": counts,
     }
     files = {path: {"size": r.size, "sha256": r.sha256} for m in found.values() for path, r in m.files.items()}
-    recipe = run.store.read(RECIPE)
-    files[RECIPE] = {"size": len(recipe), "sha256": hashlib.sha256(recipe).hexdigest()}
+    for name in (RECIPE, INDEX):
+        data = run.store.read(name)
+        files[name] = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
     return {
         "content_hash": content_hash(content),
         "content": content,

@@ -2,8 +2,10 @@
 
 import io
 import json
+import struct
 import sys
 import tarfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +32,17 @@ def picture(seed: int, size: tuple[int, int] = (96, 80), form: str = "PNG") -> b
     buffer = io.BytesIO()
     image.save(buffer, form)
     return buffer.getvalue()
+
+
+def bomb(width: int = 30_000, height: int = 30_000) -> bytes:
+    """A real PNG that declares 30,000 x 30,000 pixels in 110 kB."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    rows = zlib.compress((b"\0" + b"\0" * (width // 8)) * height, 9)
+    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
 def sample(

@@ -45,6 +45,15 @@ def test_every_kept_picture_has_the_hash_it_came_with(real_run):
         assert item["txt"].decode()
 
 
+def test_the_index_opens_in_webdataset_as_it_is(real_run, tmp_path, monkeypatch):
+    import wids
+
+    monkeypatch.chdir(tmp_path)
+    dataset = wids.ShardListDataset(str(real_run.folder / "shards" / "index.json"), keep=True)
+    assert len(dataset) == real_run.status["kept"]
+    assert dataset[len(dataset) - 1][".json"]["uid"] == dataset[len(dataset) - 1]["__key__"]
+
+
 def test_parts_are_parallel_and_every_sample_has_all_scores_or_a_failure(real_run):
     run = open_run(str(real_run.folder))
     for index in run.parts("samples"):

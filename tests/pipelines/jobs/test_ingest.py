@@ -1,11 +1,9 @@
 """Every record becomes a row; what is wrong with it is named, and the rest of the job goes on."""
 
 import json
-import struct
-import zlib
 
 import pytest
-from making import picture, sample, write_recipe, write_tar
+from making import bomb, picture, sample, write_recipe, write_tar
 
 from filters.errors import BadInput, TooManyFailures
 from filters.reasons import Reason
@@ -20,17 +18,6 @@ def ingested(tmp_path, *samples, **sections):
     run = create_run(str(tmp_path / "run"), load_recipe(write_recipe(tmp_path, tmp_path / "in", **sections)))
     ingest(run, Engine(PLAIN))
     return run.table("samples", 0).to_pylist()
-
-
-def bomb(width=30_000, height=30_000):
-    """A real PNG that declares 30,000 x 30,000 pixels in 110 kB."""
-
-    def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    rows = zlib.compress((b"\0" + b"\0" * (width // 8)) * height, 9)
-    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
 def test_a_good_record_keeps_all_that_came_with_it(tmp_path):
