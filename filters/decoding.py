@@ -81,6 +81,10 @@ class Undecodable(Exception):
         self.reason = reason
         self.detail = detail
 
+    def __reduce__(self) -> tuple[type[Undecodable], tuple[Reason, str]]:
+        """Let the exception travel between processes; with two arguments it could not."""
+        return type(self), (self.reason, self.detail)
+
 
 @dataclass(frozen=True)
 class Header:

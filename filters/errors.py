@@ -23,3 +23,9 @@ class TooManyFailures(AssayError):
     """More samples failed than the recipe allows: exit code 4."""
 
     exit_code = 4
+
+
+def first_line(error: BaseException, limit: int = 200) -> str:
+    """Return the first line of an error's message, at most `limit` characters; its class where it has none."""
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0][:limit]

@@ -180,6 +180,12 @@ class Reason(str, Enum):
         "The contrast is out of the rule's bounds (a blank picture has none).",
         "Change `rules.contrast`.",
     )
+    LOW_QUALITY = (
+        "LOW_QUALITY",
+        Stage.RULE,
+        "The technical quality (damage by blur, noise, compression, exposure) is out of the rule's bounds.",
+        "Change `rules.quality`.",
+    )
     COLOURFULNESS = (
         "COLOURFULNESS",
         Stage.RULE,
@@ -191,6 +197,18 @@ class Reason(str, Enum):
         Stage.RULE,
         "The NSFW probability is out of the rule's bounds.",
         "Change `rules.nsfw`.",
+    )
+    WATERMARK = (
+        "WATERMARK",
+        Stage.RULE,
+        "The watermark probability, or the share of the picture that text covers, is out of the rule's bounds.",
+        "Change `rules.watermark` or `rules.text_area`; `watermark_text` says what was read.",
+    )
+    LOW_AESTHETIC = (
+        "LOW_AESTHETIC",
+        Stage.RULE,
+        "The predicted aesthetic rating is out of the rule's bounds.",
+        "Change `rules.aesthetic`; bounds belong to one head.",
     )
     LOW_SIMILARITY = (
         "LOW_SIMILARITY",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 if TYPE_CHECKING:
     from filters.scoring import Scorer
@@ -42,10 +42,21 @@ SCORERS = LazyScorers(
         "caption": "filters.scorers.captions:CaptionScorer",
         "language": "filters.scorers.language:LanguageScorer",
         "technical": "filters.scorers.technical:TechnicalScorer",
+        "quality": "filters.scorers.quality:QualityScorer",
         "nsfw": "filters.scorers.nsfw:NsfwScorer",
+        "nudity": "filters.scorers.nudity:NudityScorer",
         "similarity": "filters.scorers.similarity:SimilarityScorer",
+        "aesthetic": "filters.scorers.heads:AestheticScorer",
+        "nsfw_clip": "filters.scorers.heads:ClipNsfwScorer",
+        "watermark": "filters.scorers.watermark:WatermarkScorer",
     }
 )
 
+#: What a recipe that names no scorers runs: all that need no network and no extra package.
+DEFAULT = ("size", "hashes", "caption", "language", "technical", "quality", "nsfw", "similarity")
+
+#: Scorers that read the similarity encoder's embeddings instead of pixels.
+HEADS: frozenset[Literal["aesthetic", "nsfw_clip"]] = frozenset(("aesthetic", "nsfw_clip"))
+
 #: Scorers that a cascade runs last, and only on what no rule has dropped yet.
-COSTLY = frozenset({"nsfw", "similarity"})
+COSTLY = frozenset({"nsfw", "nudity", "similarity", "watermark", *HEADS})

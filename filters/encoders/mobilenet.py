@@ -68,20 +68,22 @@ class MobileNetV2(nn.Module):
         return logits
 
 
-def fold(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Turn torchvision's `mobilenet_v2` state dict into that of `MobileNetV2` (float32).
+def fold(state: dict[str, Tensor], epsilon: float = 1e-5) -> dict[str, Tensor]:
+    """Fold batch normalisation into the convolutions before it (float32), for networks that list both in one order.
 
-    Per output channel, with gamma, beta, mean, var of the normalisation after it (eps 1e-5):
-    weight' = weight * gamma / sqrt(var + eps), bias' = beta - mean * gamma / sqrt(var + eps).
+    Takes the state dict of torchvision's `mobilenet_v2`, or that of EfficientNet-Lite0 with its `epsilon` of 1e-3.
+    Per output channel, with gamma, beta, mean, var of the normalisation after it:
+    weight' = weight * gamma / sqrt(var + epsilon), bias' = beta - mean * gamma / sqrt(var + epsilon).
     """
     folded: dict[str, Tensor] = {}
     convolutions = [key for key, value in state.items() if key.endswith(".weight") and value.ndim == 4]
     norms = [key.removesuffix(".running_var") for key in state if key.endswith(".running_var")]
     for index, (key, norm) in enumerate(zip(convolutions, norms, strict=True)):
-        scale = state[f"{norm}.weight"].double() / torch.sqrt(state[f"{norm}.running_var"].double() + 1e-5)
+        scale = state[f"{norm}.weight"].double() / torch.sqrt(state[f"{norm}.running_var"].double() + epsilon)
         bias = state[f"{norm}.bias"].double() - state[f"{norm}.running_mean"].double() * scale
         folded[f"convolutions.{index}.weight"] = (state[key].double() * scale[:, None, None, None]).float()
         folded[f"convolutions.{index}.bias"] = bias.float()
-    folded["classifier.weight"] = state["classifier.1.weight"].float()
-    folded["classifier.bias"] = state["classifier.1.bias"].float()
+    (last,) = [key.removesuffix(".weight") for key, value in state.items() if value.ndim == 2]
+    for part in ("weight", "bias"):
+        folded[f"classifier.{part}"] = state[f"{last}.{part}"].float()
     return folded

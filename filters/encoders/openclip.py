@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +11,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
+from filters.encoders.towers import TorchTowers, Towers
 from filters.encoders.weights import state_digest
 
 #: Large pictures are first resized to this multiple of the model's input, by Pillow's two steps (`reducing_gap`,
@@ -42,25 +42,33 @@ class Surface:
 
 
 class OpenClipEncoder:
-    """An `Encoder` over a `Surface`. Runs on the GPU in bfloat16 where there is one, else in float32.
+    """An `Encoder` over a `Surface`.
 
-    `threads` (0: as torch has it) is the number of CPU threads of the whole process. `batch_size` bounds memory.
-    The same calls give the same bits on the same machine with the same threads.
+    `threads` (0: as torch has it) is the number of CPU threads of the whole process; int8 takes one whatever is
+    asked for. `batch_size` bounds memory; a GPU that it is too much for halves it. `precision` is `fp32`, `bf16` or
+    `int8`; empty means bf16 on a GPU, else fp32. The same calls give the same bits on the same machine with the same
+    threads; in int8 each picture and text does so whatever else is in the call.
+    Raises `BadInput` where int8 is asked for and cannot be made.
     """
 
-    def __init__(self, uri: str, surface: Surface, threads: int = 0, batch_size: int = 64) -> None:
+    def __init__(
+        self, uri: str, surface: Surface, threads: int = 0, batch_size: int = 64, precision: str = ""
+    ) -> None:
         if threads > 0 and threads != torch.get_num_threads():
             torch.set_num_threads(threads)
         self.uri = uri
         self.dimension = surface.dimension
-        self._id = f"{surface.arch}@sha256:{state_digest(surface.model)[:16]}"
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._model = surface.model.eval().requires_grad_(False).to(self._device)
-        self._surface = surface
+        self.precision = precision or ("bf16" if torch.cuda.is_available() else "fp32")
+        digest = state_digest(surface.model)
+        suffix = "" if self.precision == "fp32" else f"+{self.precision}"
+        self._id = f"{surface.arch}@sha256:{digest[:16]}{suffix}"
+        self._shape = surface.side, surface.crops
+        self._transform, self._tokenizer = surface.preprocess, surface.tokenizer  # not the model: int8 drops it
         self._batch_size = batch_size
+        self._towers = self._make_towers(surface, digest)
 
     def model_id(self) -> str:
-        """Return architecture and first 16 hex digits of the SHA-256 of all weights."""
+        """Return architecture, first 16 hex digits of the SHA-256 of all weights, `+bf16` or `+int8`."""
         return self._id
 
     def encode_images(self, images: list[Image.Image]) -> np.ndarray:
@@ -69,7 +77,7 @@ class OpenClipEncoder:
         for start in range(0, len(images), self._batch_size):
             some = images[start : start + self._batch_size]
             pixels = torch.stack([self._preprocess(image) for image in some])
-            rows.append(self._run("encode_image", pixels))
+            rows.append(normalised(self._towers.images(pixels)))
         return self._concatenate(rows)
 
     def encode_texts(self, texts: list[str]) -> np.ndarray:
@@ -79,30 +87,35 @@ class OpenClipEncoder:
         places: dict[str, int] = {}
         for text in texts:
             places.setdefault(text, len(places))
-        tokens = self._surface.tokenizer(list(places))
+        tokens = self._tokenizer(list(places))
         # Texts of like length share a batch, so that little of it is padding (the id 0 for most tokenizers).
         order = (tokens != 0).sum(dim=1).argsort(stable=True)
-        rows = [self._run("encode_text", tokens[some]) for some in torch.split(order, self._batch_size)]
+        rows = [normalised(self._towers.texts(tokens[some])) for some in torch.split(order, self._batch_size)]
         unique = np.empty((len(places), self.dimension), np.float32)
         unique[order.numpy()] = self._concatenate(rows)
         return unique[[places[text] for text in texts]]
 
     def _preprocess(self, image: Image.Image) -> Tensor:
-        return self._surface.preprocess(shrink(image, self._surface.side, self._surface.crops))
+        return self._transform(shrink(image, *self._shape))
 
-    def _run(self, method: str, batch: Tensor) -> np.ndarray:
-        with torch.inference_mode(), self._precision():
-            features: Tensor = getattr(self._model, method)(batch.to(self._device))
-            rows: np.ndarray = F.normalize(features.float(), dim=-1).cpu().numpy()
-            return rows
+    def _make_towers(self, surface: Surface, digest: str) -> Towers:
+        if self.precision == "int8":
+            from filters.encoders.int8 import int8_towers
 
-    def _precision(self) -> AbstractContextManager[object]:
-        if self._device.type == "cuda":
-            return torch.autocast("cuda", dtype=torch.bfloat16)
-        return nullcontext()
+            pixels = self._preprocess(Image.new("RGB", (surface.side, surface.side)))[None]
+            return int8_towers(surface.model, surface.arch, digest, pixels, self._tokenizer(["a"]))
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
+        return TorchTowers(surface.model, device, dtype, self._batch_size)
 
     def _concatenate(self, rows: list[np.ndarray]) -> np.ndarray:
         return np.concatenate(rows) if rows else np.empty((0, self.dimension), np.float32)
+
+
+def normalised(features: np.ndarray) -> np.ndarray:
+    """Return float32 (n, dimension) with rows of length 1."""
+    rows: np.ndarray = F.normalize(torch.from_numpy(features), dim=-1).numpy()
+    return rows
 
 
 def shrink(image: Image.Image, side: int, crops: bool) -> Image.Image:

@@ -15,8 +15,8 @@ from torch import nn
 from filters.encoders.downloads import weights_of
 from filters.encoders.openclip import Surface
 from filters.encoders.torchvision_fix import ensure_torchvision
-from filters.encoders.weights import first_line, tensor_shapes
-from filters.errors import BadInput
+from filters.encoders.weights import tensor_shapes
+from filters.errors import BadInput, first_line
 
 _CONFIG = "open_clip_config.json"
 

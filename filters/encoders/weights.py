@@ -10,7 +10,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from filters.errors import BadInput
+from filters.errors import BadInput, first_line
 
 #: Pickles that torch reads with `weights_only=True`: tensors and plain containers, no code.
 _TORCH_SUFFIXES = (".pt", ".pth", ".bin")
@@ -70,9 +70,3 @@ def state_digest(module: nn.Module) -> str:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
-
-
-def first_line(error: BaseException, limit: int = 200) -> str:
-    """Return the first line of an error's message, for messages of one line."""
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0][:limit]

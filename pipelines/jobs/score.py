@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from filters.encoders.uri import parse_uri
 from filters.errors import BadInput
-from filters.registry import SCORERS
+from filters.registry import HEADS, SCORERS
 from filters.rules import AnyRule
 from filters.scorers.captions import CaptionScorer, CaptionStatistics
 from filters.scorers.nsfw import NsfwScorer
@@ -36,6 +36,7 @@ from pipelines.jobs.statistics import load_statistics, statistics
 from pipelines.progress import Meter, shown
 from pipelines.run.directory import Run
 from pipelines.run.parts import PartWriter, fingerprint, finished, part_name
+from pipelines.run.recipe import HeadChoices
 from pipelines.run.schema import SCORES_HEAD, embeddings_schema, scores_schema
 from pipelines.sources.base import ShardRef
 from pipelines.sources.registry import make_source
@@ -61,7 +62,7 @@ class Score:
         """Return the recipe's scorers, not yet loaded."""
         recipe = self.run_dir.recipe
         counted = load_statistics(self.run_dir) if "caption" in recipe.scorers else None
-        return [unloaded_scorer(name, recipe.similarity.model, counted) for name in recipe.scorers]
+        return [unloaded_scorer(name, recipe.similarity.model, recipe.heads, counted) for name in recipe.scorers]
 
     def load(self) -> None:
         """Load every scorer's model; they cache them for the process."""
@@ -96,18 +97,24 @@ class Score:
         """Return the fingerprint of part `index`: samples, corpus statistics, scorers and their settings."""
         recipe = self.run_dir.recipe
         content = self.run_dir.marker("samples", index).facts["content"]
-        scorers = [unloaded_scorer(name, recipe.similarity.model) for name in recipe.scorers]
+        scorers = [unloaded_scorer(name, recipe.similarity.model, recipe.heads) for name in recipe.scorers]
         versions = [(scorer.name, scorer.version) for scorer in scorers]
         model = (recipe.similarity.model, _weights_state(recipe.similarity.model))
-        settings = (model, recipe.limits.max_pixels, BATCH, BATCH_PIXELS)
+        settings = (model, recipe.heads.model_dump(), recipe.limits.max_pixels, BATCH, BATCH_PIXELS)
         cascade = [str(rule) for rule in recipe.filter_rules()] if recipe.cascade else None
         return fingerprint("score", VERSION, content, self.statistics, versions, settings, cascade)
 
 
-def unloaded_scorer(name: str, model: str, statistics: CaptionStatistics | None = None) -> Scorer:
-    """Return the scorer `name`; `model` is the similarity's, `statistics` the captions' (none: an empty corpus)."""
+def unloaded_scorer(
+    name: str, model: str, heads: HeadChoices | None = None, statistics: CaptionStatistics | None = None
+) -> Scorer:
+    """Return a scorer. `model` is the similarity's URI, `heads` choose among the heads over its embeddings,
+    `statistics` are those of the captions (none: an empty corpus)."""
     if name == "similarity":
         return SimilarityScorer(model, threads=1)
+    if name in HEADS:
+        chosen = getattr(heads or HeadChoices(), name)
+        return SCORERS[name](encoder=model, head=chosen.head, weights=chosen.weights)
     if name == "nsfw":
         return NsfwScorer(threads=1)
     if name == "caption":

@@ -13,8 +13,9 @@ import numpy as np
 import pyarrow as pa
 
 from filters.decoding import Undecodable, decode
-from filters.registry import COSTLY
+from filters.registry import COSTLY, HEADS
 from filters.rules import AnyRule, judge, primary_codes
+from filters.scorers.heads import ClipHeadScorer
 from filters.scorers.similarity import Embeddings, SimilarityScorer
 from filters.scorers.thumbnail import thumbnail
 from filters.scoring import Batch, Picture, Scorer
@@ -72,7 +73,7 @@ def score_batch(
         return scored
     table = raw.samples.take(rows)
     alive = np.ones(len(rows), dtype=bool)
-    for scorer in sorted(scorers, key=lambda found: found.name in COSTLY):
+    for scorer in sorted(scorers, key=lambda found: (found.name in COSTLY, found.name in HEADS)):
         if rules and scorer.name in COSTLY:
             alive = _still_alive(rules, table, alive, scored)
         columns = _run(scorer, batch, alive, scored)
@@ -121,6 +122,8 @@ def _run(scorer: Scorer, batch: Batch, alive: np.ndarray, scored: Scored) -> pa.
     if isinstance(scorer, SimilarityScorer):
         columns, found = scorer.score_with_embeddings(part)
         scored.embeddings = Embeddings(*(_spread(vectors, rows, len(batch)) for vectors in found))
+    elif isinstance(scorer, ClipHeadScorer) and scored.embeddings is not None:
+        columns = scorer.score_embeddings(part, scored.embeddings.image[rows])
     else:
         columns = scorer.score(part)
     return columns if alive.all() else columns.take(scattered(len(batch), rows))

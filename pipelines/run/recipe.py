@@ -16,8 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from filters.decoding import MAX_PIXELS
 from filters.encoders.uri import parse_uri
 from filters.errors import BadInput
+from filters.heads.table import head_for
 from filters.reasons import Reason
-from filters.registry import COSTLY, SCORERS
+from filters.registry import COSTLY, DEFAULT, HEADS, SCORERS
 from filters.rules import MATCH_PROBABILITY, RULES, AllowRule, AnyRule, Rule
 from filters.selection import PREFERENCES
 
@@ -80,6 +81,20 @@ class Similarity(_Model):
         except BadInput as error:
             raise ValueError(str(error)) from None
         return uri
+
+
+class HeadChoice(_Model):
+    """A head over CLIP's embeddings."""
+
+    head: str = Field("", description="its name; empty for the encoder's first one")
+    weights: str = Field("", description="`file:` or `https:` address of its weights; empty for the published place")
+
+
+class HeadChoices(_Model):
+    """Heads of the scorers that read the similarity encoder's embeddings."""
+
+    aesthetic: HeadChoice = HeadChoice()
+    nsfw_clip: HeadChoice = HeadChoice()
 
 
 class Bounds(_Model):
@@ -159,10 +174,11 @@ class Recipe(_Model):
     input: Input
     limits: Limits = Limits()
     similarity: Similarity = Similarity()
+    heads: HeadChoices = HeadChoices()
     cascade: bool = Field(
         False, description="run costly scorers only on samples that no rule has dropped yet; same samples are kept"
     )
-    scorers: list[str] = Field(list(SCORERS), min_length=1, description="scorers to run, of those that exist")
+    scorers: list[str] = Field(list(DEFAULT), min_length=1, description="scorers to run, of those that exist")
     rules: dict[str, Bounds] = Field({}, description="bounds by rule name")
     licences: Licences | None = Field(None, description="licence allow-list")
     languages: Languages | None = Field(None, description="language allow-list")
@@ -199,6 +215,13 @@ class Recipe(_Model):
                 raise ValueError(f"rules.{name} needs every sample's score: give an absolute bound, or cascade: false")
             if name == MATCH_PROBABILITY and bounds.keep_top is not None:
                 raise ValueError(f"rules.{name} takes low or high; for a fraction use rules.similarity.keep_top")
+        for head in (head for head in HEADS if head in self.scorers):
+            if "similarity" not in self.scorers:
+                raise ValueError(f"the scorer {head!r} reads the similarity's embeddings: add the scorer 'similarity'")
+            try:
+                head_for(head, self.similarity.model, getattr(self.heads, head).head)
+            except BadInput as error:
+                raise ValueError(str(error)) from None
         if self.languages and "language" not in self.scorers:
             raise ValueError("languages needs the scorer 'language', which scorers leaves out")
         return self

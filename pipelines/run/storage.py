@@ -17,7 +17,7 @@ from typing import IO
 
 import fsspec
 
-from filters.errors import BadInput
+from filters.errors import BadInput, first_line
 
 _TEMPORARY = ".tmp-"
 
@@ -29,7 +29,7 @@ class Store:
         try:
             self.fs, self.root = fsspec.core.url_to_fs(url)
         except (ImportError, ValueError) as error:
-            raise BadInput(f"{url}: {_first_line(error)}") from None
+            raise BadInput(f"{url}: {first_line(error)}") from None
         self.url = url
         self.root = self.root.rstrip("/") or "/"
         self.local = "file" in (self.fs.protocol if isinstance(self.fs.protocol, tuple) else (self.fs.protocol,))
@@ -139,7 +139,3 @@ def sha256_stream(stream: IO[bytes]) -> str:
     while chunk := stream.read(1 << 20):
         digest.update(chunk)
     return digest.hexdigest()
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

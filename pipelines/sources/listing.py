@@ -7,7 +7,7 @@ from typing import Any
 
 import fsspec
 
-from filters.errors import BadInput
+from filters.errors import BadInput, first_line
 
 
 def find_files(url: str, suffixes: tuple[str, ...]) -> tuple[Any, str, list[str]]:
@@ -28,7 +28,7 @@ def find_files(url: str, suffixes: tuple[str, ...]) -> tuple[Any, str, list[str]
         else:
             raise BadInput(f"{url}: no such input file, folder or glob")
     except (OSError, ImportError, ValueError) as error:
-        raise BadInput(f"{url}: cannot read the input ({_first_line(error)})") from None
+        raise BadInput(f"{url}: cannot read the input ({first_line(error)})") from None
     if not paths:
         raise BadInput(f"{url}: the input is empty (no {', '.join(suffixes)} file)")
     return fs, root, sorted(paths)
@@ -53,7 +53,3 @@ def state_of(fs: Any, paths: Iterable[str], wanted: Callable[[str], bool] = lamb
 def full_url(fs: Any, path: str) -> str:
     """Return a URL that opens `path` again in another process."""
     return str(fs.unstrip_protocol(path))
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -15,6 +15,7 @@ from typing import IO
 
 import fsspec
 
+from filters.errors import first_line
 from filters.reasons import Reason
 from pipelines.sources.base import ReadLimits, Record, ShardRef
 from pipelines.sources.listing import find_files, full_url, relative, state_of
@@ -58,7 +59,7 @@ class WebDatasetSource:
             with fsspec.open(shard.url, "rb", compression=compression) as stream:
                 yield from _grouped(stream, limits)
         except _BROKEN as error:
-            yield _unreadable("", f"cannot be opened: {_line(error)}")
+            yield _unreadable("", f"cannot be opened: {first_line(error)}")
 
 
 def split_name(name: str) -> tuple[str, str]:
@@ -86,7 +87,7 @@ def _grouped(stream: IO[bytes], limits: ReadLimits) -> Iterator[Record]:
                     current.suffixes.add(suffix)
                     _add(current, archive, member, suffix, limits)
             except _BROKEN as error:
-                yield _unreadable(current.key if current else "", _line(error))
+                yield _unreadable(current.key if current else "", first_line(error))
                 return
             if current is not None:
                 yield current.close()
@@ -94,7 +95,7 @@ def _grouped(stream: IO[bytes], limits: ReadLimits) -> Iterator[Record]:
             if lost:
                 yield _unreadable("", lost)
     except tarfile.ReadError as error:
-        yield _unreadable("", f"not a tar archive: {_line(error)}")
+        yield _unreadable("", f"not a tar archive: {first_line(error)}")
 
 
 def _add(record: _Open, archive: tarfile.TarFile, member: tarfile.TarInfo, suffix: str, limits: ReadLimits) -> None:
@@ -137,14 +138,9 @@ def _after_end(stream: IO[bytes], offset: int) -> str | None:
             if chunk.strip(b"\0"):
                 return "there is data after the end-of-archive marker"
     except _BROKEN as error:
-        return _line(error)
+        return first_line(error)
     return None
 
 
 def _unreadable(key: str, detail: str) -> Record:
     return Record(key, failure=Reason.UNREADABLE_SHARD, detail=detail)
-
-
-def _line(error: BaseException) -> str:
-    text = str(error).splitlines()
-    return text[0][:500] if text else type(error).__name__

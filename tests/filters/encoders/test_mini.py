@@ -11,20 +11,20 @@ import pytest
 import torch
 from PIL import Image
 
-from filters.encoders.minilm import load_minilm, load_tokenizer
+from filters.encoders.efficientnet import EfficientNetLite0, _apply
+from filters.encoders.mini import WEIGHTS, load_mini, shipped
 from filters.encoders.mobilenet import MobileNetV2, fold
 from filters.encoders.torchvision_fix import ensure_torchvision
 from filters.encoders.uri import load_encoder
-from filters.evaluation import evaluate_retrieval
 
 
-def test_finds_photos_by_their_captions(mini, flickr):
-    result = evaluate_retrieval(mini, *flickr)
-    assert result["images"] == 500
-    assert result["captions"] == 2500
-    assert result["r@10"] >= 0.30
-    assert result["auc"] >= 0.80
-    assert result["r@1"] < result["r@5"] < result["r@10"]
+def test_all_that_it_needs_ships_in_less_than_thirty_megabytes():
+    files = [shipped(f"{name}.safetensors") for name in WEIGHTS] + [shipped("tokenizer.json"), shipped("NOTICE")]
+    assert sum(file.stat().st_size for file in files) < 30_000_000
+    assert {file.name for file in shipped("").iterdir() if file.is_file()} == {
+        "__init__.py",
+        *(file.name for file in files),
+    }
 
 
 def test_rows_have_length_one_whatever_the_picture_or_text(mini, pictures):
@@ -85,13 +85,13 @@ def test_needs_no_network_and_no_heavy_package():
     assert done.returncode == 0, done.stderr
 
 
-def test_sentence_encoder_gives_the_published_model_s_cosines():
-    # Printed by the packaged model through sentence-transformers' arithmetic (mean of tokens, length 1).
+def test_sentences_lie_as_in_the_teacher_s_space():
+    # all-MiniLM-L6-v2 gives 0.626 and 0.046; the tower learned from it, not from these sentences.
     texts = ["a photo of a cat sleeping", "a kitten taking a nap", "stock market report"]
+    surface = load_mini()
     with torch.inference_mode():
-        vectors = torch.nn.functional.normalize(load_minilm()(load_tokenizer()(texts)))
-    cosines = (vectors @ vectors.T).numpy()
-    np.testing.assert_allclose(cosines[0, 1:], [0.626, 0.046], atol=1e-3)
+        vectors = torch.nn.functional.normalize(surface.model.text(surface.tokenizer(texts)))
+    np.testing.assert_allclose((vectors @ vectors.T).numpy()[0, 1:], [0.626, 0.046], atol=0.12)
 
 
 def test_folded_mobilenet_equals_torchvision_s():
@@ -113,3 +113,14 @@ def test_folded_mobilenet_equals_torchvision_s():
         expected, found = published(pixels), ours(pixels)
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
     assert expected.std() > 1e-3
+
+
+def test_efficientnet_pads_as_the_published_network():
+    # TensorFlow's SAME: the window of a stride of two starts at the first pixel, and one column of zeros ends it.
+    network = EfficientNetLite0().eval()
+    first = network.convolutions[0]
+    pixels = torch.randn(1, 3, 8, 8)
+    padded = torch.nn.functional.pad(pixels, (0, 1, 0, 1))
+    expected = torch.nn.functional.conv2d(padded, first.weight, first.bias, stride=2)
+    torch.testing.assert_close(_apply(first, pixels), expected)
+    assert network.features(torch.randn(1, 3, 96, 96)).shape == (1, 1280)

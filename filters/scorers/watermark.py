@@ -1,0 +1,162 @@
+"""Visible watermarks: text laid over a picture by a stock agency or its author."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image
+
+from filters.scorers.text_detection import TextBox, TextReader, boxes_of, covered, model_id
+from filters.scorers.watermark_features import NAMES, elongation, features, is_read, repeats
+from filters.scoring import Batch, columns
+from filters.watermark_marks import marks_version, named_by, recognise
+
+#: Lines that are read at most, the likeliest ones first; a page of text needs no more to be told from a mark.
+MAX_READ = 8
+
+_FIELDS = pa.schema(
+    [
+        pa.field("watermark", pa.float32(), metadata={"doc": "how much the picture looks watermarked, 0 to 1"}),
+        pa.field("text_area", pa.float32(), metadata={"doc": "share of the picture inside boxes of text, 0 to 1"}),
+        pa.field("watermark_text", pa.string(), metadata={"doc": "the mark that was recognised; null when none"}),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found in one picture: boxes of text (those that were read first), features, score 0 to 1."""
+
+    boxes: list[TextBox]
+    features: np.ndarray
+    score: float
+    text: str | None
+
+
+@dataclass(frozen=True)
+class WatermarkScorer:
+    """Text detection, reading, and a logistic model over what the text says and how it lies on the picture.
+
+    `watermark` is that model's output (18 features, `watermark_features.py`; weights in `watermark_weights.json`
+    beside it, fitted by `scripts/fit_watermark.py` on stamped scenes of openclipart drawings; no photo took part).
+    `text_area` counts every line that was read, of ordinary signs too. `watermark_text` is the agency, or the line
+    that holds a URL, copyright line, number or phrase of the list, or that stands there three times; text that the
+    caption names is left out.
+
+    Marks without letters are not found: it reads logos by their text only.
+
+    `threads`: threads a run of a model. Results do not depend on it, nor on the other pictures of the batch.
+    """
+
+    threads: int = 1
+    name: str = "watermark"
+    version: str = "1"
+
+    @property
+    def fields(self) -> pa.Schema:
+        """`watermark`, `text_area` float32, 0 to 1; `watermark_text` string or null."""
+        return _FIELDS
+
+    def load(self) -> None:
+        """Make the sessions, once a process. Raises `BadInput` for other or no models."""
+        TextReader(self.threads).load()
+        weights()
+
+    def model_id(self) -> str:
+        """Return the models' names and SHA-256, and the versions of the list of marks and of the weights."""
+        return f"{model_id()}+marks-{marks_version()}+weights-{weights()['version']}"
+
+    def score(self, batch: Batch) -> pa.RecordBatch:
+        """Return the three columns of each picture of the batch."""
+        return self.score_with_evidence(batch)[0]
+
+    def score_with_evidence(self, batch: Batch) -> tuple[pa.RecordBatch, list[str]]:
+        """Return the columns and, for each picture, its evidence as JSON.
+
+        Evidence: `{"score", "text", "boxes": [{"text", "confidence", "score", "corners"}]}`, where corners are four
+        pairs of x and y as shares of the sides, clockwise from the start of the line.
+        """
+        found = [
+            self.examine(picture.image, caption)
+            for picture, caption in zip(batch.pictures, batch.captions, strict=True)
+        ]
+        values: dict[str, object] = {
+            "watermark": np.array([finding.score for finding in found], dtype=np.float32),
+            "text_area": np.array([text_area(finding.boxes) for finding in found], dtype=np.float32),
+            "watermark_text": [finding.text for finding in found],
+        }
+        return columns(_FIELDS, values), [evidence(finding) for finding in found]
+
+    def examine(self, image: Image.Image, caption: str = "") -> Finding:
+        """Return what is found in one RGB picture with its caption."""
+        reader = TextReader(self.threads)
+        text_map = reader.text_map(image)
+        boxes = _likely_first(boxes_of(text_map), image.size)
+        boxes = [reader.read(image, box) for box in boxes[:MAX_READ]] + boxes[MAX_READ:]
+        found = features(image, boxes, text_map, caption)
+        return Finding(boxes, found, probability(found), _recognised(boxes, caption))
+
+
+def probability(found: np.ndarray) -> float:
+    """Return the logistic model's output for the features (18,), 0 to 1."""
+    model = weights()
+    total = model["intercept"] + float(np.dot(found, [model["weights"][name] for name in NAMES]))
+    return 1.0 / (1.0 + math.exp(-max(-50.0, min(50.0, total))))
+
+
+def evidence(finding: Finding) -> str:
+    """Return a finding as JSON for the signal table; numbers rounded to four decimals."""
+    boxes = [
+        {
+            "text": box.text,
+            "confidence": round(box.confidence, 4),
+            "score": round(box.score, 4),
+            "corners": [[round(float(x), 4), round(float(y), 4)] for x, y in box.corners],
+        }
+        for box in finding.boxes
+    ]
+    found = {"score": round(finding.score, 4), "text": finding.text, "boxes": boxes}
+    return json.dumps(found, ensure_ascii=False)
+
+
+@lru_cache(maxsize=1)
+def weights() -> dict[str, Any]:
+    """Return the logistic model: `version`, `intercept`, `weights` by feature, `threshold`."""
+    text = files("filters.scorers").joinpath("watermark_weights.json").read_text(encoding="utf-8")
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+def _likely_first(boxes: list[TextBox], size: tuple[int, int]) -> list[TextBox]:
+    """Order boxes by score and elongation: lines of text are read before shapes where there are too many."""
+    return sorted(boxes, key=lambda box: -box.score * min(3.0, elongation(box, size)))
+
+
+def text_area(boxes: Sequence[TextBox]) -> float:
+    """Return the share of the picture inside boxes that were read, or that were too many to be read, 0 to 1."""
+    return covered([box for at, box in enumerate(boxes) if at >= MAX_READ or is_read(box)])
+
+
+def _recognised(boxes: Sequence[TextBox], caption: str) -> str | None:
+    """Return the best mark among the boxes, or the text that is repeated at least three times; None without."""
+    read = [box for box in boxes if is_read(box)]
+    tiled = repeats(read) >= 3
+    ranked = []
+    for box in read:
+        mark = recognise(box.text)
+        if mark is not None and (tiled or not named_by(caption, box.text)):
+            ranked.append((mark.kind != "agency", -mark.quality * box.confidence, mark.name))
+    if ranked:
+        return min(ranked)[2]
+    if tiled:
+        most = max(read, key=lambda box: (repeats([box, *(b for b in read if b is not box)]), len(box.text)))
+        return most.text
+    return None

@@ -1,0 +1,1 @@
+"""The parts of `scripts/build_mini.py`: from packages of public registries to the weights of `builtin:mini`."""
