@@ -10,6 +10,7 @@ from PIL import Image
 
 from filters.scorers.thumbnail import thumbnail
 from filters.scoring import Picture
+from pipelines.jobs.balance import write_index
 from pipelines.jobs.decide import decide
 from pipelines.jobs.dedup import dedup
 from pipelines.jobs.finish import finish
@@ -93,6 +94,7 @@ def make_run(folder, rows, recipe=RECIPE, part_rows=1000, picture=plain_thumbnai
     decide(run)
     if finished:
         write_shard(run)
+        write_index(run)
         finish(run)
     return run
 
