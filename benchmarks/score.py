@@ -164,9 +164,7 @@ def stage(settings: Settings, found: list[inputs.Record]) -> None:
             more = {"rate": rate, "samples": size, "scorers": list(scorers), "threads": CORES}
             to = "the bare model on all 77 text places"
             more["target"] = 0.90
-            emit(
-                settings, name, unit="ratio", to=to, target=0.90, **ratios(seconds["whole"], seconds["stage"]), **more
-            )
+            emit(settings, name, unit="ratio", to=to, **ratios(seconds["whole"], seconds["stage"]), **more)
             to = "the bare model on texts cut at their end, as the stage runs it"
             more["target"] = None
             emit(settings, f"{name}_cut", unit="ratio", to=to, **ratios(seconds["cut"], seconds["stage"]), **more)

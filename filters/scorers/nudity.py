@@ -209,7 +209,7 @@ def model_path() -> Path:
     spec = importlib.util.find_spec("nudenet")
     if spec is None or not spec.submodule_search_locations:
         raise BadInput(
-            "the scorer nudity needs the extra `nudity` (read its licence first): pip install nudenet==3.4.2"
+            "the scorer nudity needs nudenet, whose model is under the AGPL (see NOTICE): pip install nudenet==3.4.2"
         )
     return Path(spec.submodule_search_locations[0]) / "320n.onnx"
 

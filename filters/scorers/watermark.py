@@ -22,6 +22,9 @@ from filters.watermark_marks import marks_version, named_by, recognise
 #: Lines that are read at most, the likeliest ones first; a page of text needs no more to be told from a mark.
 MAX_READ = 8
 
+#: Least quality times confidence at which an agency's name counts by itself.
+CLEARLY = 0.75
+
 _FIELDS = pa.schema(
     [
         pa.field("watermark", pa.float32(), metadata={"doc": "how much the picture looks watermarked, 0 to 1"}),
@@ -45,8 +48,9 @@ class Finding:
 class WatermarkScorer:
     """Text detection, reading, and a logistic model over what the text says and how it lies on the picture.
 
-    `watermark` is that model's output (18 features, `watermark_features.py`; weights in `watermark_weights.json`
-    beside it, fitted by `scripts/fit_watermark.py` on stamped scenes of openclipart drawings; no photo took part).
+    `watermark` is that model's output, or how clearly a listed agency was read where that is higher. 18 features
+    (`watermark_features.py`); weights in `watermark_weights.json` beside it, fitted by `scripts/fit_watermark.py` on
+    stamped scenes of openclipart drawings; no photo took part.
     `text_area` counts every line that was read, of ordinary signs too. `watermark_text` is the agency, or the line
     that holds a URL, copyright line, number or phrase of the list, or that stands there three times; text that the
     caption names is left out.
@@ -106,10 +110,16 @@ class WatermarkScorer:
 
 
 def probability(found: np.ndarray) -> float:
-    """Return the logistic model's output for the features (18,), 0 to 1."""
+    """Return the score for the features (18,), 0 to 1: the logistic model's output, or the agency's if it is higher.
+
+    The name of a listed agency that was read clearly (quality times confidence at least `CLEARLY`) and that the
+    caption does not name is a watermark by itself, wherever it stands.
+    """
     model = weights()
     total = model["intercept"] + float(np.dot(found, [model["weights"][name] for name in NAMES]))
-    return 1.0 / (1.0 + math.exp(-max(-50.0, min(50.0, total))))
+    score = 1.0 / (1.0 + math.exp(-max(-50.0, min(50.0, total))))
+    agency = float(found[NAMES.index("agency")])
+    return max(score, agency) if agency >= CLEARLY else score
 
 
 def evidence(finding: Finding) -> str:
