@@ -69,7 +69,7 @@ def nsfw(
     images: _Images,
     labels: _Labels,
     column: Annotated[
-        str, typer.Option("--column", help="nsfw (Open-NSFW), nsfw_parts or nsfw_combined (need the extra nudity).")
+        str, typer.Option("--column", help="nsfw (Open-NSFW), nsfw_parts or nsfw_combined (need nudenet).")
     ] = "nsfw",
     bound: Annotated[
         float, typer.Option("--bound", min=0.0, max=1.0, help="Bound at which fpr and tpr are given.")

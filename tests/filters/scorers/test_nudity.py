@@ -87,5 +87,5 @@ def test_a_missing_or_changed_model_is_refused(monkeypatch, tmp_path):
     with pytest.raises(BadInput, match="SHA-256"):
         nudity.read_model(tmp_path / "320n.onnx")
     monkeypatch.setattr(nudity.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(BadInput, match="extra"):
+    with pytest.raises(BadInput, match="AGPL"):
         nudity.model_path()
