@@ -134,7 +134,8 @@ def towers_of(encoder: object) -> Towers:
 def stage(settings: Settings, found: list[inputs.Record]) -> None:
     """(a) the score stage over the bare model, and (b) the precisions over float32."""
     surface = from_file(settings.weights, settings.arch)
-    own = surface.model.eval().requires_grad_(False)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    own = surface.model.eval().requires_grad_(False).to(device)
     size = settings.batches * BATCH
     pictures = [decode(record.data).image for record in found[:size]]
     captions = [record.caption for record in found[:size]]
@@ -144,13 +145,14 @@ def stage(settings: Settings, found: list[inputs.Record]) -> None:
     towers = {precision: towers_of(load_encoder(settings.uri(precision))) for precision in ("fp32", "bf16", "int8")}
     shards = settings.work / "stage"
     inputs.write_shards(found[:size], shards, size * (settings.rounds + 1), size)
-    whole = {"fp32": own.encode_text, "int8": _every_place(towers["int8"])}
+    whole = {"fp32": lambda rows: own.encode_text(rows.to(device)).cpu(), "int8": _every_place(towers["int8"])}
+    bare_images = {"fp32": lambda rows: own.encode_image(rows.to(device)).cpu(), "int8": towers["int8"].images}
     for precision in ("fp32", "int8"):
         for scorers in [("similarity",), DEFAULT] if settings.full else [("similarity",)]:
             run = make_run(settings, f"{precision}-{len(scorers)}", scorers, precision, shards)
             work = score_work(run, Engine(PLAIN))
             run_parts(Engine(PLAIN), "score", work, [0])  # loads the model
-            cut, images = towers[precision], own.encode_image if precision == "fp32" else towers[precision].images
+            cut, images = towers[precision], bare_images[precision]
             seconds = in_turns(
                 settings.rounds,
                 {
