@@ -1,7 +1,7 @@
 """Visible marks to stamp on pictures: 40 kinds to develop on and 40 others to measure with.
 
 A kind is a text, a layout, a font, a colour, and whether its letters have an edge of the opposite shade. The two
-sets share no text, no invented name and no font file.
+sets share no text but `alamy`, no invented name and no font file.
 """
 
 from __future__ import annotations

@@ -119,7 +119,7 @@ RULES: Mapping[str, Bounded] = {
     "nsfw_parts": Bounded("nsfw_parts", "nudity", Reason.NSFW, "confidence of an exposed body part, 0 to 1"),
     "nsfw_combined": Bounded("nsfw_combined", "nudity", Reason.NSFW, "the larger of nsfw and nsfw_parts, 0 to 1"),
     "nsfw_clip": Bounded("nsfw_clip", "nsfw_clip", Reason.NSFW, "NSFW probability by LAION's head over CLIP, 0 to 1"),
-    "watermark": Bounded("watermark", "watermark", Reason.WATERMARK, "probability of a visible watermark, 0 to 1"),
+    "watermark": Bounded("watermark", "watermark", Reason.WATERMARK, "watermark score, 0 to 1 (not calibrated)"),
     "text_area": Bounded("text_area", "watermark", Reason.WATERMARK, "share of the picture inside boxes of text"),
     "aesthetic": Bounded("aesthetic", "aesthetic", Reason.LOW_AESTHETIC, "LAION aesthetic rating, 1 to 10"),
     "similarity": Bounded("similarity", "similarity", Reason.LOW_SIMILARITY, "cosine of picture and caption, -1 to 1"),

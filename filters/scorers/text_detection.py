@@ -125,9 +125,10 @@ def levelled(pixels: np.ndarray) -> np.ndarray:
     Takes uint8 (height, width, 3), returns float32 (3, height, width), 0 to 255.
 
     Letters laid over a picture are faint, and the network was trained on printed ones. White ones show best in the
-    darkest channel, black ones in the brightest, whatever the colour below. Against the plain picture this finds
-    more of them at the same cost (on 60 scenes of openclipart drawings at opacity 0.2: three quarters instead of
-    two thirds). Shapes may pass for text in it, so that only what was read counts.
+    darkest channel, black ones in the brightest, whatever the colour below. Measured on openclipart scenes: the
+    darkest channel alone finds 45 of 60 marks of opacity 0.2, the plain picture 40; with the two other channels
+    beside it, 84 instead of 82 of 100 of opacity 0.3, and 16 instead of 12 of the 20 black ones among them.
+    Shapes may pass for text in it, so that only what was read counts.
     """
     luma = pixels @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
     planes = (pixels.min(axis=2).astype(np.float32), luma, pixels.max(axis=2).astype(np.float32))
