@@ -6,6 +6,7 @@ twice. Being pure functions of the stored embeddings, these columns can also be 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -24,7 +25,7 @@ _heads: dict[tuple[str, str], tuple[Weights, str]] = {}
 
 
 @dataclass(frozen=True)
-class ClipHeadScorer:
+class ClipHeadScorer(ABC):
     """A head over the picture embeddings of one encoder; see its two kinds below.
 
     `encoder` is the model URI whose embeddings come in. `head` names a head (`filters.heads.table`), empty for the
@@ -78,8 +79,9 @@ class ClipHeadScorer:
             raise BadInput(f"the head {head.name} reads {head.widths[0]} values a picture, not {vectors.shape[1:]}")
         return columns(self.fields, {self.name: self._values(head, self._loaded()[0], vectors).astype(np.float32)})
 
+    @abstractmethod
     def _values(self, head: Head, weights: Weights, vectors: np.ndarray) -> np.ndarray:
-        raise NotImplementedError
+        """Return the column's values (n,) for embeddings (n, dimension)."""
 
     def _loaded(self) -> tuple[Weights, str]:
         try:
