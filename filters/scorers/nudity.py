@@ -8,8 +8,6 @@ its code, and reads its model file only where a user has installed it.
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from filters.errors import BadInput
+from filters.packaged import checked_bytes, package_folder
 from filters.scorers.nsfw import NsfwScorer
 from filters.scoring import Batch, columns
 
@@ -206,24 +204,13 @@ def _overlap(corner: np.ndarray, sides: np.ndarray, other: np.ndarray, others: n
 
 def model_path() -> Path:
     """Return the path of the packaged model; the package itself is not imported. Raises `BadInput`."""
-    spec = importlib.util.find_spec("nudenet")
-    if spec is None or not spec.submodule_search_locations:
-        raise BadInput(
-            "the scorer nudity needs nudenet, whose model is under the AGPL (see NOTICE): pip install nudenet==3.4.2"
-        )
-    return Path(spec.submodule_search_locations[0]) / "320n.onnx"
+    needed = "the scorer nudity needs nudenet, whose model is under the AGPL (see NOTICE): pip install nudenet==3.4.2"
+    return package_folder("nudenet", needed) / "320n.onnx"
 
 
 def read_model(path: Path) -> bytes:
     """Return the bytes of the model. Raises `BadInput` when they are not the known ones."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise BadInput(f"{path}: {error.strerror}: pip install nudenet==3.4.2") from None
-    found = hashlib.sha256(data).hexdigest()
-    if found != MODEL_SHA256:
-        raise BadInput(f"{path}: SHA-256 {found[:16]}..., expected {MODEL_SHA256[:16]}...: pip install nudenet==3.4.2")
-    return data
+    return checked_bytes(path, MODEL_SHA256, "pip install nudenet==3.4.2")
 
 
 def _session(threads: int) -> Any:

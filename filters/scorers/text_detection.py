@@ -9,8 +9,6 @@ again, so that no polygon library is needed.
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +18,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from filters.errors import BadInput
+from filters.packaged import checked_bytes, package_folder
 
 #: Files of the package rapidocr 3.10.0 and their SHA-256.
 DETECTOR = ("PP-OCRv6_det_small.onnx", "090f04abcd9d9a7498bc4ebf677e4cb9bdce1fe4197ddb7e529f1ef44e1ff94f")
@@ -192,22 +190,13 @@ def model_id() -> str:
 
 def models_folder() -> Path:
     """Return the folder of the packaged models; the package is not imported. Raises `BadInput`."""
-    spec = importlib.util.find_spec("rapidocr")
-    if spec is None or not spec.submodule_search_locations:
-        raise BadInput("the watermark scorer needs the package rapidocr: pip install 'rapidocr==3.10.0'")
-    return Path(spec.submodule_search_locations[0]) / "models"
+    needed = "the watermark scorer needs the package rapidocr: pip install 'rapidocr==3.10.0'"
+    return package_folder("rapidocr", needed) / "models"
 
 
 def read_model(path: Path, sha256: str) -> bytes:
     """Return the bytes of a model. Raises `BadInput` when they are not the known ones."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise BadInput(f"{path}: {error.strerror}: pip install 'rapidocr==3.10.0'") from None
-    found = hashlib.sha256(data).hexdigest()
-    if found != sha256:
-        raise BadInput(f"{path}: SHA-256 {found[:16]}..., expected {sha256[:16]}...: pip install 'rapidocr==3.10.0'")
-    return data
+    return checked_bytes(path, sha256, "pip install 'rapidocr==3.10.0'")
 
 
 def _session(file: tuple[str, str], threads: int) -> Any:

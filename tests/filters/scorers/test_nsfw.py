@@ -48,6 +48,6 @@ def test_a_missing_or_changed_model_is_refused(monkeypatch, tmp_path):
     (tmp_path / "open_nsfw.onnx").write_bytes(model_path().read_bytes()[:-1])
     with pytest.raises(BadInput, match="SHA-256"):
         nsfw.read_model(tmp_path / "open_nsfw.onnx")
-    monkeypatch.setattr(nsfw.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(BadInput, match="pip install"):
         nsfw.model_path()

@@ -86,6 +86,6 @@ def test_a_missing_or_changed_model_is_refused(monkeypatch, tmp_path):
     (tmp_path / "320n.onnx").write_bytes(nudity.model_path().read_bytes()[:-1])
     with pytest.raises(BadInput, match="SHA-256"):
         nudity.read_model(tmp_path / "320n.onnx")
-    monkeypatch.setattr(nudity.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(BadInput, match="AGPL"):
         nudity.model_path()

@@ -151,7 +151,7 @@ def test_a_missing_or_changed_model_is_refused(monkeypatch, tmp_path):
     (tmp_path / "other.onnx").write_bytes(b"other")
     with pytest.raises(BadInput, match="SHA-256"):
         text_detection.read_model(tmp_path / "other.onnx", text_detection.DETECTOR[1])
-    monkeypatch.setattr(text_detection.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(BadInput, match="pip install"):
         text_detection.models_folder()
 
