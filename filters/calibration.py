@@ -13,6 +13,8 @@ from math import inf, log
 
 import numpy as np
 
+from filters.evaluation import auc
+
 #: Newton steps at most; two parameters on thousands of points converge in under ten.
 _STEPS = 100
 
@@ -73,7 +75,7 @@ def fit(matched: np.ndarray, mismatched: np.ndarray) -> Calibration:
     return Calibration(
         slope=slope / scale,
         offset=offset - slope * centre / scale,
-        auc=area_under_curve(matched, mismatched),
+        auc=auc(matched, mismatched),
         matched=len(matched),
         mismatched=len(mismatched),
     )
@@ -93,15 +95,6 @@ def _newton(design: np.ndarray, target: np.ndarray, weight: np.ndarray) -> tuple
         if np.abs(step).max() < 1e-10:
             break
     return float(parameters[0]), float(parameters[1])
-
-
-def area_under_curve(positive: np.ndarray, negative: np.ndarray) -> float:
-    """Return the probability that a positive value is above a negative one, ties count for one half."""
-    both = np.concatenate([positive, negative])
-    _, inverse, counts = np.unique(both, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
-    wins = ranks[: len(positive)].sum() - len(positive) * (len(positive) + 1) / 2
-    return float(wins / (len(positive) * len(negative)))
 
 
 def mismatches(count: int, rounds: int, seed: int = 0) -> np.ndarray:

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filters.calibration import area_under_curve, fit, mismatches
+from filters.calibration import fit, mismatches
+from filters.evaluation import auc
 
 
 def pairs(scale=1.0, shift=0.0, n=20_000):
@@ -53,5 +54,5 @@ def test_no_row_is_its_own_partner_and_each_is_a_partner_once(count, seed):
 
 
 def test_area_under_curve_counts_ties_for_one_half():
-    assert area_under_curve(np.array([1.0, 2.0]), np.array([0.0])) == 1.0
-    assert area_under_curve(np.array([1.0, 1.0]), np.array([1.0, 1.0])) == 0.5
+    assert auc(np.array([1.0, 2.0]), np.array([0.0])) == 1.0
+    assert auc(np.array([1.0, 1.0]), np.array([1.0, 1.0])) == 0.5
