@@ -14,6 +14,7 @@ class Stage(str, Enum):
 
     INGEST = "ingest"
     RIGHTS = "rights"
+    FETCH = "fetch"
     CONTENT = "content"
     DECODE = "decode"
     RULE = "rule"
@@ -37,6 +38,13 @@ class Reason(str, Enum):
         member.remedy = remedy
         return member
 
+    # -- known harm: before anything else, and nothing else of the sample is kept ------------------------
+    KNOWN_HARMFUL = (
+        "KNOWN_HARMFUL",
+        Stage.INGEST,
+        "The picture is on one of the hash lists of known harmful pictures; no byte, name or address of it is kept.",
+        "Follow the duty to report that your law and the list's owner set; Assay keeps only the count.",
+    )
     # -- ingest: the record cannot be read, so nothing about it is known, its rights included ---------
     UNSAFE_PATH = (
         "UNSAFE_PATH",
@@ -69,6 +77,54 @@ class Reason(str, Enum):
         "Check the extensions of the members, or the name of the column that holds the bytes.",
     )
     # -- rights: they count first wherever the record could be read ------------------------------------
+    OPTED_OUT = (
+        "OPTED_OUT",
+        Stage.RIGHTS,
+        "The picture's host, page, headers or file reserve it from training; the signals say which, word by word.",
+        "Nothing, or obtain a licence and add its signed grant to the registry.",
+    )
+    REGISTRY_OPT_OUT = (
+        "REGISTRY_OPT_OUT",
+        Stage.RIGHTS,
+        "An entry of the opt-out registry names the picture's address, domain, creator or hash.",
+        "Nothing, or obtain a licence and add its signed grant to the registry.",
+    )
+    CREATOR_NAMED = (
+        "CREATOR_NAMED",
+        Stage.RIGHTS,
+        'The caption says "by" or "in the style of" a creator who opted out.',
+        "Set `rights.captions: keep` if captions of your data do not name makers.",
+    )
+    LOOK_ALIKE = (
+        "LOOK_ALIKE",
+        Stage.RIGHTS,
+        "The picture looks like one that was registered as opted out (PDQ or embedding).",
+        "Change `rights.look_alike` bounds; the match states entry and distance.",
+    )
+    LOOK_ALIKE_REVIEW = (
+        "LOOK_ALIKE_REVIEW",
+        Stage.RIGHTS,
+        "The picture may look like a registered one; it stays out until a person has judged the pair.",
+        "Run `assay optout review`.",
+    )
+    OPT_OUT_UNREADABLE = (
+        "OPT_OUT_UNREADABLE",
+        Stage.RIGHTS,
+        "A rights statement is there, or its host gave no answer, and it could not be read.",
+        "Fetch again with `assay ingest --retry network`, or set `rights.unreadable: default` and say why.",
+    )
+    NO_PERMISSION = (
+        "NO_PERMISSION",
+        Stage.RIGHTS,
+        "No signal allows training, and the recipe asks for one (`rights.default: fail_closed`).",
+        "Set `rights.default: fail_open` where the law lets silence be permission.",
+    )
+    SYNTHETIC_PICTURE = (
+        "SYNTHETIC_PICTURE",
+        Stage.RIGHTS,
+        "The file's metadata says that a generative model made the picture.",
+        "Set `rights.synthetic: keep`.",
+    )
     LICENCE_MISSING = (
         "LICENCE_MISSING",
         Stage.RIGHTS,
@@ -80,6 +136,43 @@ class Reason(str, Enum):
         Stage.RIGHTS,
         "The sample's licence is not on the recipe's list.",
         "Add the licence to `licences.allow` if it permits training.",
+    )
+    # -- fetch: the picture of a URL list could not be had ---------------------------------------------
+    URL_REFUSED = (
+        "URL_REFUSED",
+        Stage.FETCH,
+        "The address is no plain http or https URL, or leads to a private, link-local or other internal address.",
+        "Correct the list; Assay never connects to such addresses, redirects included.",
+    )
+    NETWORK_ERROR = (
+        "NETWORK_ERROR",
+        Stage.FETCH,
+        "The host's name, connection or TLS failed, or the answer broke off.",
+        "Try again with `assay ingest --retry network`.",
+    )
+    FETCH_TIMEOUT = (
+        "FETCH_TIMEOUT",
+        Stage.FETCH,
+        "The answer was not complete within `fetch.deadline_s`.",
+        "Try again with `assay ingest --retry network`, or raise the limit.",
+    )
+    HTTP_ERROR = (
+        "HTTP_ERROR",
+        Stage.FETCH,
+        "The host answered with another status than 200, or redirected too often.",
+        "Try again with `assay ingest --retry http` where the status may pass (429, 5xx).",
+    )
+    BODY_TOO_LARGE = (
+        "BODY_TOO_LARGE",
+        Stage.FETCH,
+        "The answer's body is larger than `limits.max_image_bytes`; the download was stopped there.",
+        "Raise the limit if such files are expected.",
+    )
+    NOT_A_PICTURE = (
+        "NOT_A_PICTURE",
+        Stage.FETCH,
+        "The answer's bytes are no picture of a supported format, whatever its content type says.",
+        "Correct the list.",
     )
     # -- content: the pair is empty, too large or no text -----------------------------------------------
     EMPTY_IMAGE = (

@@ -21,6 +21,7 @@ from filters.reasons import Reason
 from filters.registry import COSTLY, DEFAULT, HEADS, SCORERS
 from filters.rules import MATCH_PROBABILITY, RULES, AllowRule, AnyRule, Rule
 from filters.selection import PREFERENCES
+from pipelines.run.recipe_rights import Rights
 
 
 class _Model(BaseModel):
@@ -180,6 +181,7 @@ class Recipe(_Model):
     )
     scorers: list[str] = Field(list(DEFAULT), min_length=1, description="scorers to run, of those that exist")
     rules: dict[str, Bounds] = Field({}, description="bounds by rule name")
+    rights: Rights = Rights()
     licences: Licences | None = Field(None, description="licence allow-list")
     languages: Languages | None = Field(None, description="language allow-list")
     duplicates: Duplicates | None = Field(

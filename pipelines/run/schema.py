@@ -48,6 +48,35 @@ SAMPLES = _versioned(
     ],
 )
 
+SIGNALS = _versioned(
+    "signals",
+    [
+        _field("uid", pa.string(), "as in samples", False),
+        _field("channel", _CODE, "the channel that holds the statement", False),
+        _field("source", pa.string(), "URL, or part of the file or record, that holds it", False),
+        _field("raw", pa.string(), "the statement as it was written (cut at 2,000 characters)", False),
+        _field("verdict", _CODE, "deny, allow or unknown", False),
+        _field("spec", _CODE, "specification and version by which it was read", False),
+        _field("detail", pa.string(), "one sentence for people", False),
+        _field("unreadable", pa.bool_(), "evidence is there, or its host gave no answer, and cannot be read", False),
+        _field("fetched_at", pa.timestamp("ms", tz="UTC"), "when the evidence was fetched; null for local input"),
+        _field("evidence_sha256", pa.string(), "SHA-256 of the evidence; its body stands in policies/"),
+    ],
+)
+
+MATCHES = _versioned(
+    "matches",
+    [
+        _field("uid", pa.string(), "as in samples", False),
+        _field("entry", pa.int64(), "number of the registry's entry", False),
+        _field("kind", _CODE, "kind of the entry", False),
+        _field("method", _CODE, "what was compared: the kind's own key, or `caption` for a creator's name there", False),
+        _field("outcome", _CODE, "deny, grant or review", False),
+        _field("distance", pa.float32(), "differing bits (PDQ) or cosine (embedding); null for exact keys"),
+        _field("detail", pa.string(), "what matched", False),
+    ],
+)
+
 #: The columns that every scores part starts with; the scorers' own columns follow.
 SCORES_HEAD = [
     _field("uid", pa.string(), "as in samples", False),
@@ -143,6 +172,8 @@ def embeddings_schema(dimension: int) -> pa.Schema:
 #: Artefacts with a fixed schema, by name.
 FIXED = {
     "samples": SAMPLES,
+    "signals": SIGNALS,
+    "matches": MATCHES,
     "ledger": LEDGER,
     "duplicates/edges": EDGES,
     "duplicates/clusters": CLUSTERS,
