@@ -70,7 +70,7 @@ MATCHES = _versioned(
         _field("uid", pa.string(), "as in samples", False),
         _field("entry", pa.int64(), "number of the registry's entry", False),
         _field("kind", _CODE, "kind of the entry", False),
-        _field("method", _CODE, "what was compared: the kind's own key, or `caption` for a creator's name there", False),
+        _field("method", _CODE, "what was compared: the kind's own key, or `caption`", False),
         _field("outcome", _CODE, "deny, grant or review", False),
         _field("distance", pa.float32(), "differing bits (PDQ) or cosine (embedding); null for exact keys"),
         _field("detail", pa.string(), "what matched", False),
