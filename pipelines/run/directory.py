@@ -9,8 +9,10 @@ from typing import Any
 import pyarrow as pa
 
 from filters.errors import BadInput
+from pipelines.run.lock import locked
 from pipelines.run.parts import Marker, part_indices, part_name, read_marker, read_table
 from pipelines.run.recipe import Recipe, parse_recipe
+from pipelines.run.staged import committed
 from pipelines.run.storage import Store
 
 RECIPE = "recipe.yaml"
@@ -72,8 +74,11 @@ def create_run(url: str, recipe: Recipe) -> Run:
 
 
 def open_run(url: str) -> Run:
-    """Open an existing run. Raises `BadInput` where there is none."""
+    """Open an existing run, with an interrupted retraction finished first. Raises `BadInput` where there is none."""
     store = Store(url)
+    if committed(store):
+        with locked(store):
+            pass
     if not store.exists(RECIPE):
         raise BadInput(f"{url}: no such run (no {RECIPE} there)")
     return Run(store, parse_recipe(store.read(RECIPE).decode(), f"{url}/{RECIPE}", []))

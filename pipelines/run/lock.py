@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from filters.errors import BadInput
+from pipelines.run.staged import settle
 from pipelines.run.storage import Store
 
 _NAME = ".lock"
@@ -24,8 +25,12 @@ _NAME = ".lock"
 
 @contextmanager
 def locked(store: Store) -> Iterator[None]:
-    """Hold the run's lock for the block. Raises `BadInput` naming the owner and the lock's age."""
+    """Hold the run's lock for the block, with an interrupted retraction finished first.
+
+    Raises `BadInput` naming the owner and the lock's age.
+    """
     if not store.local:
+        settle(store)
         yield
         return
     path = Path(store.root) / _NAME
@@ -39,6 +44,7 @@ def locked(store: Store) -> Iterator[None]:
         stream.truncate()
         stream.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}))
         stream.flush()
+        settle(store)
         yield
 
 
