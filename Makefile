@@ -18,8 +18,11 @@ endif
 
 CORPUS := corpora/openclipart
 DEMO := runs/demo
+OPTOUTS := runs/demo-optouts.sqlite
+# one of the corpus's artists, who writes the name in two ways; the demo plays that he opts out
+ARTIST := Sérgio Luiz Araújo Silva
 
-.PHONY: help demo test test-all lint docs bench clean
+.PHONY: help demo demo-optout test test-all lint docs bench clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -31,11 +34,22 @@ $(BIN)/.installed: pyproject.toml constraints-cpu.txt
 	$(BIN)/python -m pip install --quiet $(CONSTRAINTS) -e '.[dev]'
 	@touch $@
 
-demo: $(BIN)/.installed ## get the sample corpus, run the whole job on it, print the funnel
+demo: $(BIN)/.installed ## get the sample corpus, run the whole job on it, print the funnel, apply an opt-out
 	$(ASSAY) corpus openclipart --out $(CORPUS)
-	$(ASSAY) run examples/openclipart.yaml --out $(DEMO)
+	@test -f $(OPTOUTS) || { mkdir -p $(dir $(OPTOUTS)); $(ASSAY) optout init $(OPTOUTS); }
+	$(ASSAY) run examples/openclipart.yaml --set rights.registry=$(CURDIR)/$(OPTOUTS) --out $(DEMO)
 	$(ASSAY) status $(DEMO)
+	@test -d $(DEMO)/retractions || $(MAKE) --no-print-directory demo-optout
+	$(ASSAY) check $(DEMO)
 	@echo "report: $(DEMO)/report.html"
+
+demo-optout: # after the run an artist opts out: the check refuses until the opt-out is applied
+	$(ASSAY) check $(DEMO)
+	$(ASSAY) optout add $(OPTOUTS) --creator "$(ARTIST)" --requester "the artist (played)" --note "demo"
+	! $(ASSAY) check $(DEMO)
+	$(ASSAY) optout apply $(DEMO)
+	$(ASSAY) optout receipt show $$(ls $(DEMO)/receipts/*.json | tail -1)
+	$(ASSAY) optout receipt verify $$(ls $(DEMO)/receipts/*.json | tail -1)
 
 lint: $(BIN)/.installed ## ruff and mypy
 	$(BIN)/ruff check .

@@ -39,6 +39,7 @@ SCORERS = LazyScorers(
     {
         "size": "filters.scorers.size:SizeScorer",
         "hashes": "filters.scorers.hashes:HashScorer",
+        "pdq": "filters.scorers.pdq:PdqScorer",
         "caption": "filters.scorers.captions:CaptionScorer",
         "language": "filters.scorers.language:LanguageScorer",
         "technical": "filters.scorers.technical:TechnicalScorer",
@@ -53,7 +54,7 @@ SCORERS = LazyScorers(
 )
 
 #: What a recipe that names no scorers runs: all that need no network and no extra package.
-DEFAULT = ("size", "hashes", "caption", "language", "technical", "quality", "nsfw", "similarity")
+DEFAULT = ("size", "hashes", "pdq", "caption", "language", "technical", "quality", "nsfw", "similarity")
 
 #: Scorers that read the similarity encoder's embeddings instead of pixels.
 HEADS: frozenset[Literal["aesthetic", "nsfw_clip"]] = frozenset(("aesthetic", "nsfw_clip"))

@@ -177,6 +177,16 @@ def reason_lists(masks: np.ndarray) -> pa.Array:
     return pa.ListArray.from_arrays(pa.array(offsets), values)
 
 
+def masks_of_lists(reasons: pa.Array | pa.ChunkedArray) -> np.ndarray:
+    """Return the masks (n,) of lists of reason codes, the inverse of `reason_lists`."""
+    if isinstance(reasons, pa.ChunkedArray):
+        reasons = reasons.combine_chunks()
+    masks = np.zeros(len(reasons), dtype=np.uint64)
+    rows = pc.list_parent_indices(reasons).to_numpy(zero_copy_only=False)
+    np.bitwise_or.at(masks, rows, masks_of_codes(reasons.flatten()))
+    return masks
+
+
 def primary_codes(masks: np.ndarray) -> pa.Array:
     """Return the reason of highest precedence of each mask as dictionary<int8, string>, null where none."""
     lowest = masks & (~masks + np.uint64(1))

@@ -5,7 +5,9 @@ A picture is decoded once; every scorer of a job sees the same `Picture`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -24,6 +26,11 @@ class Picture:
         if image.mode != "RGB":
             raise ValueError(f"a Picture is RGB, not {image.mode}")
         self.image = image
+
+    @cached_property
+    def grey(self) -> Image.Image:
+        """Luma as Pillow has it (Rec. 601 of the gamma-coded values, 8 bits), at full resolution; made once."""
+        return self.image.convert("L")
 
     @property
     def width(self) -> int:
@@ -81,6 +88,34 @@ class Scorer(Protocol):
 
     def score(self, batch: Batch) -> pa.RecordBatch:
         """Return one row a sample of `batch`, in order, with the schema `fields`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One thing that a score rests on: what it is, its text if it has one, how sure the detector was (0 to 1), where.
+
+    `kind` is lower case. `box` is left, top, right, bottom in pixels of the upright picture at full resolution.
+    """
+
+    kind: str
+    text: str | None
+    confidence: float
+    box: tuple[float, float, float, float]
+
+
+@runtime_checkable
+class EvidenceScorer(Protocol):
+    """A scorer that also says what its scores rest on."""
+
+    def score_with_evidence(
+        self, batch: Batch, known: Mapping[str, pa.Array]
+    ) -> tuple[pa.RecordBatch, list[list[Evidence]]]:
+        """Return the columns as `Scorer.score` does, and for each sample its evidence, possibly none.
+
+        `known` holds columns that other scorers have found for the same samples, by name: what is there need not be
+        computed again.
+        """
         ...
 
 

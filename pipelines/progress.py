@@ -80,7 +80,7 @@ class Meter:
             temporary.write_text(json.dumps(body))
             temporary.replace(folder / f"{self.stage}-{self.part:05d}.json")
         except OSError as error:
-            print(f"assay: progress not written: {error}", file=sys.stderr)
+            print(f"progress not written: {error}", file=sys.stderr)
 
 
 @dataclass(frozen=True)

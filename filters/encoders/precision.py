@@ -53,6 +53,16 @@ class PrecisionError:
         )
 
 
+def is_rounded(encoder_uri: str) -> bool:
+    """Tell whether the encoder runs in less than float32 on this machine. Looks at the URI and for a GPU only."""
+    parsed = parse_uri(encoder_uri)
+    if parsed.kind == "builtin" or parsed.precision == "fp32":
+        return False
+    import torch  # only here: the others do without
+
+    return bool(parsed.precision) or torch.cuda.is_available()
+
+
 def precision_error(encoder_uri: str, pictures: list[Image.Image], captions: list[str]) -> PrecisionError:
     """Measure the encoder of `encoder_uri` against the same weights in float32. Loads both, one after the other.
 

@@ -9,6 +9,7 @@ its code, and reads its model file only where a user has installed it.
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from PIL import Image
 
 from filters.packaged import checked_bytes, package_folder
 from filters.scorers.nsfw import NsfwScorer
-from filters.scoring import Batch, columns
+from filters.scoring import Batch, Evidence, columns
 
 #: 320n.onnx of the package nudenet 3.4.2.
 MODEL_SHA256 = "c15d8273adad2d0a92f014cc69ab2d6c311a06777a55545f2c4eb46f51911f0f"
@@ -121,14 +122,21 @@ class NudityScorer:
 
     def score(self, batch: Batch) -> pa.RecordBatch:
         """Return the two columns of each picture; runs both models."""
-        return self.score_with(batch, None)
+        return self.score_with_evidence(batch, {})[0]
 
-    def score_with(self, batch: Batch, nsfw: pa.Array | None) -> pa.RecordBatch:
-        """Return the two columns; `nsfw` holds Open-NSFW's probabilities (n,) where they are already known."""
-        known = self.whole.score(batch).column("nsfw") if nsfw is None else nsfw
-        parts = np.array([explicit(self.detect(picture.image)) for picture in batch.pictures], dtype=np.float32)
-        combined = np.maximum(parts, known.to_numpy(zero_copy_only=False).astype(np.float32))
-        return columns(_FIELDS, {"nsfw_parts": parts, "nsfw_combined": combined})
+    def score_with_evidence(
+        self, batch: Batch, known: Mapping[str, pa.Array]
+    ) -> tuple[pa.RecordBatch, list[list[Evidence]]]:
+        """Return the two columns and each picture's explicit parts.
+
+        Open-NSFW does not run where `known` has its column `nsfw` (n,).
+        """
+        whole = known["nsfw"] if "nsfw" in known else self.whole.score(batch).column("nsfw")
+        found = [self.detect(picture.image) for picture in batch.pictures]
+        parts = np.array([explicit(some) for some in found], dtype=np.float32)
+        combined = np.maximum(parts, whole.to_numpy(zero_copy_only=False).astype(np.float32))
+        evidence = [[_evidence(part) for part in some if part.name in EXPLICIT] for some in found]
+        return columns(_FIELDS, {"nsfw_parts": parts, "nsfw_combined": combined}), evidence
 
     def detect(self, image: Image.Image) -> list[Part]:
         """Return every body part found in an RGB picture, covered ones and faces too, by falling confidence."""
@@ -146,6 +154,11 @@ class NudityScorer:
 def explicit(parts: list[Part]) -> float:
     """Return the highest confidence of an explicit exposed part, 0 without one."""
     return max((part.score for part in parts if part.name in EXPLICIT), default=0.0)
+
+
+def _evidence(part: Part) -> Evidence:
+    left, top, width, height = part.box
+    return Evidence(part.name.lower(), None, part.score, (left, top, left + width, top + height))
 
 
 def preprocess(image: Image.Image) -> np.ndarray:

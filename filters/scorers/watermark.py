@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
@@ -16,7 +16,7 @@ from PIL import Image
 
 from filters.scorers.text_detection import TextBox, TextReader, boxes_of, covered, model_id
 from filters.scorers.watermark_features import NAMES, elongation, features, is_read, repeats
-from filters.scoring import Batch, columns
+from filters.scoring import Batch, Evidence, columns
 from filters.watermark_marks import marks_version, named_by, recognise
 
 #: Lines that are read at most, the likeliest ones first; a page of text needs no more to be told from a mark.
@@ -80,14 +80,12 @@ class WatermarkScorer:
 
     def score(self, batch: Batch) -> pa.RecordBatch:
         """Return the three columns of each picture of the batch."""
-        return self.score_with_evidence(batch)[0]
+        return self.score_with_evidence(batch, {})[0]
 
-    def score_with_evidence(self, batch: Batch) -> tuple[pa.RecordBatch, list[str]]:
-        """Return the columns and, for each picture, its evidence as JSON.
-
-        Evidence: `{"score", "text", "boxes": [{"text", "confidence", "score", "corners"}]}`, where corners are four
-        pairs of x and y as shares of the sides, clockwise from the start of the line.
-        """
+    def score_with_evidence(
+        self, batch: Batch, known: Mapping[str, pa.Array]
+    ) -> tuple[pa.RecordBatch, list[list[Evidence]]]:
+        """Return the columns and, for each picture, the lines of text that count; `known` is not used."""
         found = [
             self.examine(picture.image, caption)
             for picture, caption in zip(batch.pictures, batch.captions, strict=True)
@@ -97,7 +95,8 @@ class WatermarkScorer:
             "text_area": np.array([text_area(finding.boxes) for finding in found], dtype=np.float32),
             "watermark_text": [finding.text for finding in found],
         }
-        return columns(_FIELDS, values), [evidence(finding) for finding in found]
+        evidence = [lines(finding, p.image.size) for finding, p in zip(found, batch.pictures, strict=True)]
+        return columns(_FIELDS, values), evidence
 
     def examine(self, image: Image.Image, caption: str = "") -> Finding:
         """Return what is found in one RGB picture with its caption."""
@@ -122,19 +121,24 @@ def probability(found: np.ndarray) -> float:
     return max(score, agency) if agency >= CLEARLY else score
 
 
-def evidence(finding: Finding) -> str:
-    """Return a finding as JSON for the signal table; numbers rounded to four decimals."""
-    boxes = [
-        {
-            "text": box.text,
-            "confidence": round(box.confidence, 4),
-            "score": round(box.score, 4),
-            "corners": [[round(float(x), 4), round(float(y), 4)] for x, y in box.corners],
-        }
-        for box in finding.boxes
-    ]
-    found = {"score": round(finding.score, 4), "text": finding.text, "boxes": boxes}
-    return json.dumps(found, ensure_ascii=False)
+def lines(finding: Finding, size: tuple[int, int]) -> list[Evidence]:
+    """Return the boxes that count towards `text_area`, for a picture of `size` (width, height).
+
+    Kind: that of the mark (`agency`, `url`, ...), `text` for other text, `unread` for boxes that were too many to be
+    read (their confidence is the detector's). The box is the smallest upright one around the line.
+    """
+    found = []
+    for at, box in enumerate(finding.boxes):
+        if not counts(at, box):
+            continue
+        low, high = box.corners.min(axis=0) * size, box.corners.max(axis=0) * size
+        place = (float(low[0]), float(low[1]), float(high[0]), float(high[1]))
+        if at >= MAX_READ:
+            found.append(Evidence("unread", None, box.score, place))
+        else:
+            mark = recognise(box.text)
+            found.append(Evidence(mark.kind if mark else "text", box.text, box.confidence, place))
+    return found
 
 
 @lru_cache(maxsize=1)
@@ -152,7 +156,12 @@ def _likely_first(boxes: list[TextBox], size: tuple[int, int]) -> list[TextBox]:
 
 def text_area(boxes: Sequence[TextBox]) -> float:
     """Return the share of the picture inside boxes that were read, or that were too many to be read, 0 to 1."""
-    return covered([box for at, box in enumerate(boxes) if at >= MAX_READ or is_read(box)])
+    return covered([box for at, box in enumerate(boxes) if counts(at, box)])
+
+
+def counts(at: int, box: TextBox) -> bool:
+    """Tell whether the box at place `at` of a finding was read, or was one too many to be read."""
+    return at >= MAX_READ or is_read(box)
 
 
 def _recognised(boxes: Sequence[TextBox], caption: str) -> str | None:

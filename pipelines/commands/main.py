@@ -29,6 +29,8 @@ COMMANDS = {
     "decide": ("pipelines.commands.stages:decide", "Judge by rules; write the ledger."),
     "balance": ("pipelines.commands.stages:balance", "Write the kept samples to shards; write the manifest."),
     "replay": ("pipelines.commands.replay:replay", "Decide again with other bounds; no model runs."),
+    "optout": ("pipelines.commands.optout:app", "Opt-outs: read them, keep them in a registry, apply them."),
+    "check": ("pipelines.commands.check:check", "Tell whether a dataset may be trained on."),
     "status": ("pipelines.commands.status:status", "Tell counts, stage, rate and failures of a run."),
     "report": ("dashboards.command:report", "Write a run's report as one HTML file."),
     "recipe": ("pipelines.commands.recipe:app", "Check a recipe, or print its JSON schema."),

@@ -5,6 +5,7 @@ from __future__ import annotations
 _PLACES = {
     "size": "exact; tests/filters/scorers/test_size.py",
     "hashes": "bit for bit those of ImageHash on its published pictures; tests/filters/scorers/test_hashes.py",
+    "pdq": "within 16 bits of the hashes that Meta's own tests assert; tests/filters/scorers/test_pdq.py",
     "caption": "exact counts; tests/filters/scorers/test_captions.py",
     "language": "by fastText's makers; not measured here",
     "technical": "exact formulas; tests/filters/scorers/test_technical.py",

@@ -25,7 +25,8 @@ def run(
     key: Annotated[Path | None, typer.Option("--key", help="Ed25519 private key to sign the manifest with.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Do all of a recipe. Killed at any point, the same command resumes."""
+    """Do all of a recipe. Killed at any point, the same command resumes; a dataset to which opt-outs were applied
+    since stays as it is."""
     from pipelines.commands.status import describe, print_counts
     from pipelines.jobs.balance import balance
     from pipelines.jobs.calibrate import calibrate
@@ -33,10 +34,13 @@ def run(
     from pipelines.jobs.dedup import dedup
     from pipelines.jobs.finish import finish
     from pipelines.jobs.ingest import ingest
+    from pipelines.jobs.match import match
     from pipelines.jobs.score import score
     from pipelines.progress import clear_meters
+    from pipelines.retraction.versions import retracted
     from pipelines.run.directory import create_run
     from pipelines.run.lock import locked
+    from pipelines.run.manifest import read_manifest
     from pipelines.run.recipe import load_recipe
     from pipelines.run.signing import load_private
     from pipelines.run.storage import Store
@@ -46,18 +50,21 @@ def run(
     loaded = load_recipe(recipe, overrides)
     with locked(Store(out)):
         this = create_run(out, loaded)
-        this.store.sweep()
-        clear_meters(this.store)
-        ingest(this, engine)
-        score(this, engine)
-        calibrate(this)
-        dedup(this)
-        decide(this)
-        balance(this, engine)
-        manifest = finish(this, signer)
+        if not retracted(this.store):
+            this.store.sweep()
+            clear_meters(this.store)
+            ingest(this, engine)
+            score(this, engine)
+            calibrate(this)
+            match(this, engine)
+            dedup(this)
+            decide(this)
+            balance(this, engine)
+            finish(this, signer)
+        content_hash = read_manifest(this)["content_hash"]
         load_hook(REPORT)(this)
     if as_json:
-        print_json({**describe(this), "content_hash": manifest["content_hash"]})
+        print_json({**describe(this), "content_hash": content_hash})
     else:
         print_counts(this, Console(stderr=True))
 

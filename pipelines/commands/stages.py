@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
+from filters.errors import BadInput
 from pipelines.commands.common import (
     JsonOption,
-    OutOption,
     RunArgument,
     RunnerOption,
     SetOption,
@@ -20,26 +20,39 @@ from pipelines.commands.common import (
 
 def ingest(
     context: typer.Context,
-    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="Recipe file (YAML).")],
-    out: OutOption,
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE|RUN", help="Recipe file (YAML), or a run to resume.")],
+    out: Annotated[str | None, typer.Option("--out", help="Run directory to write; not for a run.")] = None,
     overrides: SetOption = None,
+    retry: Annotated[
+        str | None,
+        typer.Option("--retry", metavar="network|http", help="Ask again for a URL list's rows that failed so."),
+    ] = None,
     runner: RunnerOption = "FnApiRunner",
     as_json: JsonOption = False,
 ) -> None:
     """Read the input into sample rows; every record becomes a row, readable or not."""
+    from pipelines.jobs import fetch
     from pipelines.jobs import ingest as job
-    from pipelines.run.directory import create_run
+    from pipelines.retraction.versions import sealed
+    from pipelines.run.directory import create_run, open_run
     from pipelines.run.lock import locked
     from pipelines.run.recipe import load_recipe
     from pipelines.run.storage import Store
 
-    loaded = load_recipe(recipe, overrides)
-    with locked(Store(out)):
-        run = create_run(out, loaded)
+    if out is None and (overrides or Path(recipe).is_file()):
+        raise BadInput("--out: name the run directory to write")
+    loaded = load_recipe(recipe, overrides) if out is not None else open_run(recipe).recipe
+    place = recipe if out is None else out
+    with locked(Store(place)):
+        run = create_run(place, loaded)
+        sealed(run.store)
         run.store.sweep()
-        job.ingest(run, make_engine(runner, context))
+        engine = make_engine(runner, context)
+        retried = fetch.retry(run, engine, retry) if retry else None
+        job.ingest(run, engine)
     if as_json:
-        print_json({"samples": run.rows("samples"), "parts": len(run.parts("samples"))})
+        counts = {"samples": run.rows("samples"), "parts": len(run.parts("samples"))}
+        print_json(counts if retried is None else {**counts, "retried": retried})
 
 
 def score(
@@ -55,11 +68,13 @@ def score(
     from pipelines.jobs import score as job
     from pipelines.jobs.calibrate import calibrate
     from pipelines.jobs.complete import complete
+    from pipelines.retraction.versions import sealed
     from pipelines.run.directory import open_run
     from pipelines.run.lock import locked
 
     opened = open_run(run)
     with locked(opened.store):
+        sealed(opened.store)
         if missing:
             completed = complete(opened, make_engine(runner, context))
         else:
@@ -73,11 +88,13 @@ def score(
 def dedup(run: RunArgument, as_json: JsonOption = False) -> None:
     """Find duplicate pairs and clusters from the stored hashes."""
     from pipelines.jobs import dedup as job
+    from pipelines.retraction.versions import sealed
     from pipelines.run.directory import open_run
     from pipelines.run.lock import locked
 
     opened = open_run(run)
     with locked(opened.store):
+        sealed(opened.store)
         marker = job.dedup(opened)
     if as_json:
         print_json({"in_clusters": marker.rows, **marker.facts})
@@ -87,11 +104,13 @@ def decide(run: RunArgument, as_json: JsonOption = False) -> None:
     """Judge every sample by the recipe's rules and write the ledger."""
     from pipelines.commands.status import describe
     from pipelines.jobs import decide as job
+    from pipelines.retraction.versions import sealed
     from pipelines.run.directory import open_run
     from pipelines.run.lock import locked
 
     opened = open_run(run)
     with locked(opened.store):
+        sealed(opened.store)
         job.decide(opened)
     if as_json:
         print_json(describe(opened))
@@ -109,6 +128,7 @@ def balance(
     from pipelines.jobs import balance as job
     from pipelines.jobs.finish import finish
     from pipelines.jobs.replay import parent_of
+    from pipelines.retraction.versions import sealed
     from pipelines.run.directory import open_run
     from pipelines.run.lock import locked
     from pipelines.run.signing import load_private
@@ -116,6 +136,7 @@ def balance(
     opened = open_run(run)
     signer = load_private(key) if key else None
     with locked(opened.store):
+        sealed(opened.store)
         job.balance(opened, make_engine(runner, context))
         manifest = finish(opened, signer, parent_of(opened))
     if as_json:

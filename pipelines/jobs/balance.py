@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from filters.errors import AssayError, BadInput
 from pipelines.engine import Engine, run_parts
-from pipelines.jobs.reread import same_records
+from pipelines.jobs.reread import known_hashes, same_records
 from pipelines.progress import Meter, shown
 from pipelines.run.directory import Run
 from pipelines.run.manifest import INDEX
@@ -97,25 +97,17 @@ class WriteShards:
     def _copy(self, span: Span, archive: tarfile.TarFile, meter: Meter) -> pa.Table:
         """Copy one span's pictures into the archive; return its rows of the sidecar."""
         samples = self.run_dir.table("samples", span.part)
-        ledger = self.run_dir.table("ledger", span.part, ["uid", "decision", "weight"])
+        ledger = self.run_dir.table("ledger", span.part, ["decision"])
         kept = pc.indices_nonzero(pc.equal(ledger.column("decision").cast(pa.string()), "kept"))
         chosen = kept.slice(span.start, span.stop - span.start)
         rows = dict(zip(chosen.to_pylist(), samples.take(chosen).to_pylist(), strict=True))
-        hashes = samples.column("sha256").to_pylist()
+        hashes = known_hashes(samples)
         for position, record in enumerate(same_records(self.run_dir.recipe, self.shards[span.part], hashes, meter)):
             if position in rows and record.image is not None:
                 with meter.time("write"):
-                    _add_sample(archive, rows[position], record.image)
+                    add_sample(archive, rows[position], record.image)
                 meter.count()
-        return self._sidecar(span.part, chosen, samples, ledger)
-
-    def _sidecar(self, part: int, chosen: pa.Array, samples: pa.Table, ledger: pa.Table) -> pa.Table:
-        scores = self.run_dir.table("scores", part)
-        names = [n for n in scores.column_names if n not in {field.name for field in SCORES_HEAD}]
-        uids = samples.column("uid")
-        head = [uids, uids, ledger.column("weight"), samples.column("sha256"), samples.column("caption")]
-        schema = sidecar_schema([scores.schema.field(n) for n in names])
-        return pa.Table.from_arrays([*head, *(scores.column(n) for n in names)], schema=schema).take(chosen)
+        return sidecar_rows(self.run_dir, span.part, chosen)
 
     def wanted(self, index: int) -> str:
         """Return the fingerprint of output shard `index`."""
@@ -125,7 +117,20 @@ class WriteShards:
         return fingerprint("balance", VERSION, [str(s) for s in self.spans[index]], files, contents)
 
 
-def _add_sample(archive: tarfile.TarFile, row: dict[str, Any], image: bytes) -> None:
+def sidecar_rows(run: Run, part: int, chosen: pa.Array) -> pa.Table:
+    """Return the sidecar rows of the samples at rows `chosen` of one part: head and score columns."""
+    samples = run.table("samples", part, ["uid", "sha256", "caption"])
+    weight = run.table("ledger", part, ["weight"]).column("weight")
+    scores = run.table("scores", part)
+    names = [n for n in scores.column_names if n not in {field.name for field in SCORES_HEAD}]
+    uids = samples.column("uid")
+    head = [uids, uids, weight, samples.column("sha256"), samples.column("caption")]
+    schema = sidecar_schema([scores.schema.field(n) for n in names])
+    return pa.Table.from_arrays([*head, *(scores.column(n) for n in names)], schema=schema).take(chosen)
+
+
+def add_sample(archive: tarfile.TarFile, row: dict[str, Any], image: bytes) -> None:
+    """Add the members of one sample: the picture's bytes, the caption, and what is known as JSON."""
     suffix = _SUFFIXES.get(row["format"], row["format"])
     body = {name: row[name] for name in _JSON if row[name] is not None}
     if "metadata" in body:
@@ -144,7 +149,7 @@ def balance(run: Run, engine: Engine) -> int:
         raise BadInput(f"{run.store.url}: not every part is decided; run assay decide first")
     kept = {i: run.marker("ledger", i).facts["kept"] for i in parts}
     spans = plan(kept, run.recipe.shards.samples)
-    work = WriteShards(run, tuple(make_source(run.recipe.input).shards()), tuple(tuple(s) for s in spans))
+    work = WriteShards(run, tuple(make_source(run.recipe.input, run.store).shards()), tuple(tuple(s) for s in spans))
     for stale in _written(run):
         if stale >= len(spans):
             for suffix in (".done.json", ".tar", ".parquet"):

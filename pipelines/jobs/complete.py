@@ -12,12 +12,13 @@ from filters.registry import COSTLY
 from filters.rules import masks_of_codes, needed_columns
 from pipelines.engine import Engine, run_parts
 from pipelines.jobs.decide import joined, judge_scored, lacking, resolved_rules
-from pipelines.jobs.score import Score, score_rows, score_work
+from pipelines.jobs.rights import rights_part
+from pipelines.jobs.score import Score, evidence_table, score_rows, score_work
 from pipelines.jobs.scoring import Scored, scattered
 from pipelines.progress import Meter, shown
 from pipelines.run.directory import Run
 from pipelines.run.parts import PartWriter, part_name, read_table
-from pipelines.run.schema import embeddings_schema
+from pipelines.run.schema import EVIDENCE, embeddings_schema
 
 
 def needed(run: Run, index: int) -> list[int]:
@@ -25,8 +26,15 @@ def needed(run: Run, index: int) -> list[int]:
     rules = resolved_rules(run)
     table = joined(run, index, needed_columns(rules))
     failures = masks_of_codes(table.column("failure"))
-    open_rows = (failures == 0) & (judge_scored(rules, table) == 0) & lacking(rules, table)
+    masks = judge_scored(rules, table) | rights_part(run, index, table.column("uid").combine_chunks())
+    open_rows = (failures == 0) & (masks == 0) & lacking(rules, table)
     return [int(row) for row in np.flatnonzero(open_rows)]
+
+
+def without_reserved(run: Run, index: int) -> pa.Table:
+    """Return one part's samples, none of them marked reserved: what is completed here, the recipe keeps."""
+    samples = run.table("samples", index)
+    return samples.append_column("reserved", pa.array(np.zeros(samples.num_rows, dtype=bool)))
 
 
 @dataclass(frozen=True)
@@ -49,7 +57,7 @@ class Complete:
             return
         meter = Meter(run.store, "score", index)
         scorers = [scorer for scorer in self.score.scorers() if scorer.name in COSTLY]
-        samples, old = run.table("samples", index), run.table("scores", index)
+        samples, old = without_reserved(run, index), run.table("scores", index)
         results = list(score_rows(run, self.score.shards[index], samples, scorers, (), meter, set(rows)))
         take = scattered(old.num_rows, [p for result in results for p in result.positions])
         table = old
@@ -75,6 +83,9 @@ class Complete:
         writer.add_table(part_name("scores", index), table)
         if vectors is not None:
             writer.add_table(part_name("embeddings", index), vectors)
+        if run.store.exists(part_name("evidence", index)):
+            found = _completed_evidence(run, index, table.column("uid").to_pylist(), results)
+            writer.add_table(part_name("evidence", index), found)
         skipped = len(table) - table.column("skipped").null_count
         writer.commit(marker.rows, {**marker.facts, "skipped": skipped})
 
@@ -102,6 +113,17 @@ def _filled_embeddings(run: Run, index: int, results: list[Scored]) -> pa.Table 
                 flat[result.positions] = getattr(result.embeddings, kind)
         arrays.append(pa.FixedSizeListArray.from_arrays(pa.array(flat.reshape(-1)), dimension))
     return pa.Table.from_arrays(arrays, schema=embeddings_schema(dimension))
+
+
+def _completed_evidence(run: Run, index: int, uids: list[str], results: list[Scored]) -> pa.Table:
+    """Return the part's evidence with that of the rows that were scored now in place of what they had."""
+    old = read_table(run.store, part_name("evidence", index))
+    again = {uids[position] for result in results for position in result.positions}
+    kept = old.filter(pc.invert(pc.is_in(old.column("uid"), pa.array(sorted(again), pa.string()))))
+    both = pa.concat_tables([kept, evidence_table(uids, results)]).unify_dictionaries()
+    places = {uid: place for place, uid in reversed(list(enumerate(uids)))}
+    order = np.argsort([places[uid] for uid in both.column("uid").to_pylist()], kind="stable")
+    return both.take(pa.array(order, pa.int64())).cast(EVIDENCE)
 
 
 def complete(run: Run, engine: Engine) -> int:

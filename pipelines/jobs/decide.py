@@ -34,12 +34,13 @@ from filters.rules import (
 from filters.selection import over_cap, preference_key, repeated, representatives
 from pipelines.jobs.calibrate import load_calibration
 from pipelines.jobs.dedup import CLUSTERS_FILE
+from pipelines.jobs.rights import rights_part, rights_state
 from pipelines.run.directory import Run
 from pipelines.run.parts import Marker, PartWriter, fingerprint, finished, part_name, read_marker, read_table
 from pipelines.run.recipe import Duplicates
 from pipelines.run.schema import LEDGER
 
-VERSION = "2"
+VERSION = "3"
 
 #: Columns that a cascade may leave null.
 COSTLY_COLUMNS = frozenset(rule.column for rule in RULES.values() if rule.scorer in COSTLY)
@@ -79,11 +80,12 @@ def decide(run: Run) -> list[Marker]:
 
 def decide_fingerprint(run: Run) -> str:
     """Return what the ledger depends on: the scores, the clusters and the recipe's decisions."""
-    recipe = run.recipe.model_dump(mode="json", include={"rules", "licences", "languages", "duplicates", "balance"})
+    sections = {"rules", "rights", "licences", "languages", "duplicates", "balance", "shards"}
+    recipe = run.recipe.model_dump(mode="json", include=sections)
     duplicates = read_marker(run.store, "duplicates/all")
     if duplicates is None:
         raise BadInput(f"{run.store.url}: no duplicates part; run assay dedup first")
-    return fingerprint("decide", VERSION, recipe, duplicates.fingerprint, scores_state(run))
+    return fingerprint("decide", VERSION, recipe, duplicates.fingerprint, scores_state(run), rights_state(run))
 
 
 def scores_state(run: Run) -> list[str]:
@@ -142,9 +144,10 @@ def _judged(run: Run, parts: list[int], rules: list[AnyRule]) -> _Columns:
     for index in parts:
         table = joined(run, index, wanted)
         failures = masks_of_codes(table.column("failure"))
-        judged = judge_scored(rules, table)
+        rights = rights_part(run, index, table.column("uid").combine_chunks())
+        judged = judge_scored(rules, table) | rights
         undecided += int(((judged == 0) & (failures == 0) & lacking(rules, table)).sum())
-        masks.append(np.where(failures != 0, failures | _rights(rules, table, failures), judged))
+        masks.append(np.where(failures != 0, failures | _rights(rules, table, failures, rights), judged))
         tables.append(table.select([n for n in table.column_names if n in {*_CHOICE, by}]))
     if undecided:
         raise BadInput(
@@ -182,15 +185,16 @@ def lacking(rules: list[AnyRule], table: pa.Table) -> np.ndarray:
     return found
 
 
-def _rights(rules: list[AnyRule], table: pa.Table, failures: np.ndarray) -> np.ndarray:
-    """Judge samples without scores by the rules on their rights alone.
+def _rights(rules: list[AnyRule], table: pa.Table, failures: np.ndarray, rights: np.ndarray) -> np.ndarray:
+    """Judge samples without scores by their signals and matches and by the rules on their rights alone.
 
     What their missing scores would fail says nothing; and of a record that could not be read at all, nothing
     is known, so no rights are held against it either.
     """
-    masks = judge([rule for rule in rules if rule.reason.stage is Stage.RIGHTS], table)
+    masks = rights | judge([rule for rule in rules if rule.reason.stage is Stage.RIGHTS], table)
     readable = (failures & mask(*(r for r in Reason if r.stage is Stage.INGEST))) == 0
-    return np.where(readable, masks, np.uint64(0))
+    found: np.ndarray = np.where(readable, masks, np.uint64(0))
+    return found
 
 
 def _drop_duplicates(run: Run, columns: _Columns) -> None:
@@ -202,17 +206,17 @@ def _drop_duplicates(run: Run, columns: _Columns) -> None:
     settings = run.recipe.duplicates
     if settings is None:
         return
-    values = {name: _numbers(columns.table, name) for name in ("width", "height", "similarity")}
+    values = {name: numbers(columns.table, name) for name in ("width", "height", "similarity")}
     keys = [preference_key(name, {**values, "uid": uids}) for name in settings.keep]
     hashes = np.array(columns.table.column("sha256").to_pylist(), dtype=object)
-    stays = representatives(columns.clusters, columns.masks == 0, keys, _nearness(columns.table, hashes, settings))
+    stays = representatives(columns.clusters, columns.masks == 0, keys, nearness(columns.table, hashes, settings))
     loses = (stays >= 0) & (stays != here)
     exact = loses & (hashes == hashes[np.where(loses, stays, 0)])
     _mark(columns, stays, exact, mask(Reason.EXACT_DUPLICATE))
     _mark(columns, stays, loses & ~exact, mask(Reason.NEAR_DUPLICATE))
 
 
-def _nearness(table: pa.Table, hashes: np.ndarray, settings: Duplicates) -> Callable[[int, np.ndarray], np.ndarray]:
+def nearness(table: pa.Table, hashes: np.ndarray, settings: Duplicates) -> Callable[[int, np.ndarray], np.ndarray]:
     """Return the test whether rows are duplicates of one row, by equal bytes or by bits of the pHash."""
     found = table.column("phash").to_pylist() if "phash" in table.column_names else [None] * table.num_rows
     codes = np.array([code or 0 for code in found], dtype=np.uint64)
@@ -241,7 +245,8 @@ def _drop_over_cap(run: Run, columns: _Columns) -> None:
         columns.masks[over] |= mask(Reason.BALANCE_CAP)
 
 
-def _numbers(table: pa.Table, name: str) -> np.ndarray:
+def numbers(table: pa.Table, name: str) -> np.ndarray:
+    """Return a column as float64 (n,), NaN where it is null or absent."""
     if name not in table.column_names:
         return np.full(table.num_rows, np.nan)
     values: np.ndarray = table.column(name).to_numpy()
@@ -249,7 +254,8 @@ def _numbers(table: pa.Table, name: str) -> np.ndarray:
 
 
 def _write(run: Run, parts: list[int], columns: _Columns, wanted: str, rules: list[AnyRule]) -> list[Marker]:
-    whole = ledger_table(columns.table, columns.masks, columns.clusters, columns.duplicate_of, columns.groups)
+    shards = planned_shards(columns.masks == 0, run.recipe.shards.samples)
+    whole = ledger_table(columns.table, columns.masks, columns.clusters, columns.duplicate_of, columns.groups, shards)
     markers, start = [], 0
     described = [explain(rule) for rule in rules]
     for index, rows in zip(parts, columns.rows, strict=True):
@@ -260,6 +266,12 @@ def _write(run: Run, parts: list[int], columns: _Columns, wanted: str, rules: li
         kept = int((columns.masks[start - rows : start] == 0).sum())
         markers.append(writer.commit(rows, {"kept": kept, "rules": described, "content": content_digest(table)}))
     return markers
+
+
+def planned_shards(kept: np.ndarray, size: int) -> np.ndarray:
+    """Return the output shard (n,) of each kept sample: filled in the order of the run, `size` samples each."""
+    shards: np.ndarray = (np.cumsum(kept) - 1) // size
+    return shards
 
 
 def content_digest(ledger: pa.Table) -> str:
@@ -276,7 +288,12 @@ def content_digest(ledger: pa.Table) -> str:
 
 
 def ledger_table(
-    samples: pa.Table, masks: np.ndarray, clusters: np.ndarray, duplicate_of: np.ndarray, groups: np.ndarray
+    samples: pa.Table,
+    masks: np.ndarray,
+    clusters: np.ndarray,
+    duplicate_of: np.ndarray,
+    groups: np.ndarray,
+    shards: np.ndarray,
 ) -> pa.Table:
     """Build the ledger's columns from reason masks (n,) and the choices between samples."""
     kept = masks == 0
@@ -293,5 +310,6 @@ def ledger_table(
         pa.array(clusters, mask=clusters < 0),
         uids.take(pa.array(duplicate_of, mask=duplicate_of < 0)),
         pa.array(groups.tolist(), pa.string()),
+        pa.array(shards, pa.int32(), mask=~kept),
     ]
     return pa.Table.from_arrays(arrays, schema=LEDGER)

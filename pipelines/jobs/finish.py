@@ -8,17 +8,20 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from audit.counts import Counts, count
 from filters.errors import AssayError
-from pipelines.jobs import balance, calibrate, decide, dedup, ingest, score, statistics
+from pipelines.jobs import balance, calibrate, decide, dedup, fetch, ingest, match, score, statistics
+from pipelines.retraction.index import build_index
 from pipelines.run.directory import Run
 from pipelines.run.manifest import build, content_hash, read_manifest, write_manifest
 from pipelines.run.signing import sign
 
 #: Versions of the stages; a change of one changes the content hash.
 VERSIONS = {
+    "fetch": fetch.VERSION,
     "ingest": ingest.VERSION,
     "statistics": statistics.VERSION,
     "score": score.VERSION,
     "calibrate": calibrate.VERSION,
+    "match": match.VERSION,
     "dedup": dedup.VERSION,
     "decide": decide.VERSION,
     "balance": balance.VERSION,
@@ -42,6 +45,7 @@ def finish(run: Run, key: Ed25519PrivateKey | None = None, parent: str | None = 
             f"{run.store.url}: counts do not add up: {counts.samples} samples, {counts.kept} kept, "
             f"{sum(counts.dropped.values())} dropped, {shipped} in shards; this is a defect, please report it"
         )
+    build_index(run)
     body = build(run, {"samples": counts.samples, "kept": counts.kept, "dropped": counts.dropped}, VERSIONS, parent)
     if run.finished():
         old = read_manifest(run)

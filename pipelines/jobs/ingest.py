@@ -13,8 +13,11 @@ import pyarrow as pa
 from filters.decoding import Undecodable, read_header
 from filters.errors import BadInput, TooManyFailures
 from filters.identity import sample_uid
-from filters.reasons import PRECEDENCE, Reason
+from filters.reasons import BY_CODE, PRECEDENCE, Reason, Stage
 from pipelines.engine import Engine, run_parts
+from pipelines.jobs.fetch import fetch
+from pipelines.jobs.harmful import harmful_hashes, harmful_state, is_harmful, withheld_row
+from pipelines.jobs.signals import SignalWriter
 from pipelines.progress import Meter, shown
 from pipelines.run.directory import Run
 from pipelines.run.parts import PartWriter, fingerprint, finished, part_name
@@ -23,7 +26,7 @@ from pipelines.run.schema import SAMPLES
 from pipelines.sources.base import ReadLimits, Record, ShardRef
 from pipelines.sources.registry import make_source
 
-VERSION = "1"
+VERSION = "2"
 
 
 @dataclass(frozen=True)
@@ -46,24 +49,34 @@ class Ingest:
         meter = Meter(store, "ingest", index)
         rows: list[dict[str, Any]] = []
         seen: set[str] = set()
-        for record in make_source(recipe.input).records(shard, read_limits(recipe)):
+        signals = SignalWriter(recipe.rights)
+        harmful = harmful_hashes(tuple(recipe.rights.harmful))
+        for number, record in enumerate(make_source(recipe.input).records(shard, read_limits(recipe))):
+            if is_harmful(record, harmful):
+                # first of all, and nothing else is read or kept of it
+                rows.append(withheld_row(shard.name, number))
+                meter.count(failure=Reason.KNOWN_HARMFUL.value)
+                continue
             row = sample_row(record, shard.name, recipe.input.fields, recipe.limits)
             if row["failure"] is None and record.key in seen:
                 row.update(failure=Reason.DUPLICATE_KEY.value, failure_detail=f"key {record.key!r} stands twice")
             seen.add(record.key)
             rows.append(row)
+            signals.add(record, row)
             meter.count(failure=row["failure"])
         meter.flush()
         table = pa.Table.from_pylist(rows, schema=SAMPLES)
         writer = PartWriter(store, name, wanted)
         writer.add_table(part_name("samples", index), table)
-        writer.commit(len(rows), {"shard": shard.name, "content": content_digest(rows), "failures": _failures(rows)})
+        facts = {"shard": shard.name, "content": content_digest(rows), "failures": _failures(rows)}
+        writer.commit(len(rows), {**facts, **signals.write(writer, index)})
 
     def wanted(self, index: int) -> str:
         """Return the fingerprint of part `index`: shard, its state, limits and field names."""
         recipe, shard = self.run_dir.recipe, self.shards[index]
         settings = (recipe.input.model_dump(exclude={"path"}), recipe.limits.model_dump(exclude={"max_failures"}))
-        return fingerprint("ingest", VERSION, shard.name, shard.state, shard.members, settings)
+        rights = [*SignalWriter(recipe.rights).versions(), harmful_state(tuple(recipe.rights.harmful))]
+        return fingerprint("ingest", VERSION, shard.name, shard.state, shard.members, settings, rights)
 
 
 def read_limits(recipe: Recipe) -> ReadLimits:
@@ -73,8 +86,12 @@ def read_limits(recipe: Recipe) -> ReadLimits:
 
 
 def ingest(run: Run, engine: Engine) -> None:
-    """Write all `samples` parts. Raises `BadInput` for an empty input, `TooManyFailures` over the limit."""
-    shards = tuple(make_source(run.recipe.input).shards())
+    """Write all `samples` parts; a URL list is downloaded first, as far as it is not yet.
+
+    Raises `BadInput` for an empty input, `TooManyFailures` over the limit.
+    """
+    fetch(run, engine)
+    shards = tuple(make_source(run.recipe.input, run.store).shards())
     work = Ingest(run, shards)
     for index in run.parts("samples"):
         if index >= len(shards):
@@ -85,7 +102,9 @@ def ingest(run: Run, engine: Engine) -> None:
     total = run.rows("samples")
     if total == 0:
         raise BadInput(f"{run.recipe.input.path}: the input is empty (no record in {len(shards)} shard(s))")
-    failed = sum(sum(run.marker("samples", i).facts["failures"].values()) for i in run.parts("samples"))
+    # an opt-out that was honoured is no failure
+    failures = (run.marker("samples", i).facts["failures"].items() for i in run.parts("samples"))
+    failed = sum(n for found in failures for code, n in found if BY_CODE[code].stage is not Stage.RIGHTS)
     check_failures(failed, total, run.recipe.limits.max_failures)
 
 
@@ -109,6 +128,8 @@ def sample_row(record: Record, shard: str, names: FieldNames, limits: Limits) ->
     sha256 = hashlib.sha256(record.image or b"")
     header, image_problem = _image(record.image, limits)
     source_problem = (record.failure, record.detail) if record.failure else None
+    if record.failure and record.image is None:
+        image_problem = None  # the source has said why there is none
     problem = _first(source_problem, metadata_problem, image_problem, caption_problem)
     return {
         "uid": sample_uid(sha256.digest(), caption or "", fields["url"]),
@@ -122,7 +143,7 @@ def sample_row(record: Record, shard: str, names: FieldNames, limits: Limits) ->
         **header,
         "nbytes": None if record.image is None else len(record.image),
         "sha256": None if record.image is None else sha256.hexdigest(),
-        "fetched_at": None,
+        "fetched_at": record.facts.get("fetched_at"),
         "failure": problem[0].value if problem else None,
         "failure_detail": _clean(problem[1] or "")[:500] if problem else None,
     }

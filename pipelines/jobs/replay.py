@@ -9,17 +9,23 @@ from pathlib import Path
 from filters.errors import BadInput
 from pipelines.jobs.decide import decide
 from pipelines.jobs.dedup import dedup
-from pipelines.run.directory import Run, create_run
+from pipelines.run.directory import REGISTRY, Run, create_run
 from pipelines.run.manifest import read_manifest
 from pipelines.run.recipe import Recipe, parse_recipe
 from pipelines.run.storage import Store
 
 #: What a new decision needs of the old run, and what galleries and later stages read.
-CARRIED = ("samples", "statistics", "scores", "embeddings", "thumbnails")
+CARRIED = (
+    *("downloads", "samples", "signals", "policies", "matches"),
+    *("statistics", "scores", "evidence", "embeddings", "thumbnails"),
+)
 _PARENT = "parent.json"
 
 #: What may differ between the old recipe and the new one: all that comes after the scores.
-_REPLAYABLE = {"name", "rules", "licences", "languages", "duplicates", "balance", "shards"}
+_REPLAYABLE = {"name", "rights", "rules", "licences", "languages", "duplicates", "balance", "shards"}
+
+#: Of the rights section, what is used while signals and matches are read.
+_READ = ("agents", "noindex", "registry", "harmful", "look_alike")
 
 
 def replayed_recipe(run: Run, overrides: list[str]) -> Recipe:
@@ -27,6 +33,7 @@ def replayed_recipe(run: Run, overrides: list[str]) -> Recipe:
     recipe = parse_recipe(run.recipe.dump(), f"{run.store.url}/recipe.yaml", overrides)
     old, new = run.recipe.model_dump(), recipe.model_dump()
     changed = sorted(key for key in new if new[key] != old[key] and key not in _REPLAYABLE)
+    changed += sorted(f"rights.{key}" for key in _READ if new["rights"][key] != old["rights"][key])
     if changed:
         raise BadInput(f"--set {', '.join(changed)}: cannot be replayed, it changes the scores; use assay run")
     return recipe
@@ -42,6 +49,8 @@ def replay(run: Run, overrides: list[str], out: str) -> Run:
     for artefact in CARRIED:
         for name in run.store.list(artefact):
             _carry(run.store, new.store, name)
+    if run.store.exists(REGISTRY):
+        _carry(run.store, new.store, REGISTRY)
     parent = read_manifest(run)["content_hash"] if run.finished() else None
     new.store.write(_PARENT, json.dumps({"content_hash": parent, "run": run.store.url}).encode())
     dedup(new)

@@ -20,28 +20,32 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from filters.encoders.precision import is_rounded, precision_error, probe
 from filters.encoders.uri import parse_uri
 from filters.errors import BadInput
+from filters.optout.judging import rights_masks
+from filters.reasons import Reason
 from filters.registry import HEADS, SCORERS
-from filters.rules import AnyRule
+from filters.rules import AnyRule, mask
 from filters.scorers.captions import CaptionScorer, CaptionStatistics
 from filters.scorers.nsfw import NsfwScorer
 from filters.scorers.similarity import SimilarityScorer
-from filters.scoring import Scorer
+from filters.scoring import EvidenceScorer, Scorer
 from pipelines.engine import Engine, run_parts
 from pipelines.jobs.ingest import check_failures
-from pipelines.jobs.reread import same_records
+from pipelines.jobs.reread import known_hashes, same_records
+from pipelines.jobs.rights import policy_of
 from pipelines.jobs.scoring import Raw, Scored, scattered, score_batch
 from pipelines.jobs.statistics import load_statistics, statistics
 from pipelines.progress import Meter, shown
 from pipelines.run.directory import Run
 from pipelines.run.parts import PartWriter, fingerprint, finished, part_name
 from pipelines.run.recipe import HeadChoices
-from pipelines.run.schema import SCORES_HEAD, embeddings_schema, scores_schema
+from pipelines.run.schema import EVIDENCE, MATCHES, SCORES_HEAD, embeddings_schema, scores_schema
 from pipelines.sources.base import ShardRef
 from pipelines.sources.registry import make_source
 
-VERSION = "2"
+VERSION = "3"
 
 #: Samples a model batch. Part of the result: models may differ in the last bit between batch sizes.
 BATCH = 32
@@ -70,13 +74,13 @@ class Score:
             scorer.load()
 
     def run(self, index: int) -> None:
-        """Write `scores`, `embeddings` and `thumbnails` part `index`."""
+        """Write `scores`, `embeddings`, `evidence` and `thumbnails` part `index`."""
         store, name, wanted = self.run_dir.store, part_name("scores", index, ""), self.wanted(index)
         if finished(store, name, wanted):
             return
         meter = Meter(store, "score", index)
         scorers = self.scorers()
-        samples = self.run_dir.table("samples", index)
+        samples = with_reserved(self.run_dir, index)
         rules = self.run_dir.recipe.filter_rules() if self.run_dir.recipe.cascade else []
         writer = PartWriter(store, name, wanted)
         thumbnails = part_name("thumbnails", index, ".tar")
@@ -89,20 +93,38 @@ class Score:
                         _add_thumbnails(archive, scored, seen)
                     results.append(scored)
             writer.add_file(thumbnails, path)
-        _write(writer, index, samples, results, scorers)
+        _write(writer, index, samples, results, scorers, self.precision(index))
         meter.count(samples.num_rows - meter.samples)
         meter.flush()
+
+    def precision(self, index: int) -> dict[str, object] | None:
+        """Return what running the similarity in less than float32 costs on this machine, for the run's first part."""
+        recipe = self.run_dir.recipe
+        if index or "similarity" not in recipe.scorers or not is_rounded(recipe.similarity.model):
+            return None
+        return precision_error(recipe.similarity.model, *probe()).facts()
 
     def wanted(self, index: int) -> str:
         """Return the fingerprint of part `index`: samples, corpus statistics, scorers and their settings."""
         recipe = self.run_dir.recipe
-        content = self.run_dir.marker("samples", index).facts["content"]
+        facts = self.run_dir.marker("samples", index).facts
+        content = [facts["content"], facts["signals_content"]]
         scorers = [unloaded_scorer(name, recipe.similarity.model, recipe.heads) for name in recipe.scorers]
         versions = [(scorer.name, scorer.version) for scorer in scorers]
         model = (recipe.similarity.model, _weights_state(recipe.similarity.model))
         settings = (model, recipe.heads.model_dump(), recipe.limits.max_pixels, BATCH, BATCH_PIXELS)
         cascade = [str(rule) for rule in recipe.filter_rules()] if recipe.cascade else None
         return fingerprint("score", VERSION, content, self.statistics, versions, settings, cascade)
+
+
+def with_reserved(run: Run, index: int) -> pa.Table:
+    """Return one part's samples with a column `reserved`: whether one of the sample's own signals denies training."""
+    samples = run.table("samples", index)
+    policy = policy_of(run.recipe.rights)
+    masks = rights_masks(
+        samples.column("uid").combine_chunks(), run.table("signals", index), MATCHES.empty_table(), policy
+    )
+    return samples.append_column("reserved", pa.array((masks & mask(Reason.OPTED_OUT)) != 0))
 
 
 def unloaded_scorer(
@@ -163,16 +185,18 @@ def score_rows(
 def _raw(run: Run, shard: ShardRef, samples: pa.Table, meter: Meter, only: set[int] | None) -> Iterator[Raw]:
     """Read the part's readable records, as many together as fit a batch."""
     rows = samples.select(["uid", "caption", "sha256", "width", "height", "failure"]).to_pydict()
-    carried = samples.drop_columns(["failure"])
+    carried = samples.drop_columns(["failure", "reserved"])
+    reserved = samples.column("reserved").to_pylist()
     positions: list[int] = []
     data: list[bytes] = []
     pixels = 0
 
     def raw() -> Raw:
         uids, captions = [rows["uid"][p] for p in positions], [rows["caption"][p] for p in positions]
-        return Raw(list(positions), uids, captions, list(data), carried.take(positions))
+        spared = [reserved[p] for p in positions]
+        return Raw(list(positions), uids, captions, list(data), carried.take(positions), spared)
 
-    for row, record in enumerate(same_records(run.recipe, shard, rows["sha256"], meter)):
+    for row, record in enumerate(same_records(run.recipe, shard, known_hashes(samples), meter)):
         if rows["failure"][row] is not None or record.image is None or (only is not None and row not in only):
             continue
         size = rows["width"][row] * rows["height"][row]
@@ -195,8 +219,15 @@ def _counted(meter: Meter, scored: Scored) -> Scored:
     return scored
 
 
-def _write(writer: PartWriter, index: int, samples: pa.Table, results: list[Scored], scorers: list[Scorer]) -> None:
-    """Write the part's scores and embeddings over all rows, null where a row has none."""
+def _write(
+    writer: PartWriter,
+    index: int,
+    samples: pa.Table,
+    results: list[Scored],
+    scorers: list[Scorer],
+    precision: dict[str, object] | None,
+) -> None:
+    """Write the part's scores and embeddings over all rows, null where a row has none, and the evidence."""
     failures: dict[int, tuple[str, str]] = {}
     skipped: dict[int, str] = {}
     for result in results:
@@ -223,9 +254,26 @@ def _write(writer: PartWriter, index: int, samples: pa.Table, results: list[Scor
             arrays.append(column.combine_chunks().take(rows))
     writer.add_table(part_name("scores", index), pa.Table.from_arrays([*head, *arrays], schema=scores_schema(fields)))
     write_embeddings(writer, index, head[0], results)
+    if any(isinstance(scorer, EvidenceScorer) for scorer in scorers):
+        writer.add_table(part_name("evidence", index), evidence_table(head[0].to_pylist(), results))
     counts = Counter(reason for reason, _ in failures.values())
-    facts = {"failures": dict(sorted(counts.items())), "models": models, "skipped": len(skipped)}
-    writer.commit(count, facts)
+    facts: dict[str, Any] = {"failures": dict(sorted(counts.items())), "models": models, "skipped": len(skipped)}
+    writer.commit(count, facts if precision is None else {**facts, "precision": precision})
+
+
+def evidence_table(uids: list[str], results: list[Scored]) -> pa.Table:
+    """Return the evidence of a part's rows in their order; `uids` are those of all rows."""
+    found = {position: some for result in results for position, some in result.evidence.items()}
+    rows = [(uids[position], scorer, one) for position in sorted(found) for scorer, one in found[position]]
+    columns = {
+        "uid": [uid for uid, _, _ in rows],
+        "scorer": [scorer for _, scorer, _ in rows],
+        "kind": [one.kind for _, _, one in rows],
+        "text": [one.text for _, _, one in rows],
+        "confidence": [one.confidence for _, _, one in rows],
+        "box": [one.box for _, _, one in rows],
+    }
+    return pa.table({name: pa.array(columns[name], EVIDENCE.field(name).type) for name in columns}, schema=EVIDENCE)
 
 
 def write_embeddings(writer: PartWriter, index: int, uids: pa.Array, results: list[Scored]) -> None:
@@ -259,17 +307,19 @@ def _cores() -> int:
 
 
 def _one_model_thread() -> None:
-    """Keep torch to one thread in this worker thread: OpenMP's number of threads belongs to the calling thread."""
+    """Keep torch to one thread in this worker thread (OpenMP's number belongs to the calling thread), and OpenCV."""
+    import cv2
     import torch
 
     torch.set_num_threads(1)
+    cv2.setNumThreads(1)
 
 
 def score_work(run: Run, engine: Engine) -> Score:
     """Return the work of scoring this run's parts; counts the corpus first. Raises `BadInput` before ingest."""
     if not run.parts("samples"):
         raise BadInput(f"{run.store.url}: nothing is ingested; run assay ingest first")
-    return Score(run, tuple(make_source(run.recipe.input).shards()), statistics(run, engine).fingerprint)
+    return Score(run, tuple(make_source(run.recipe.input, run.store).shards()), statistics(run, engine).fingerprint)
 
 
 def score(run: Run, engine: Engine) -> None:

@@ -13,19 +13,24 @@ import numpy as np
 import pyarrow as pa
 
 from filters.decoding import Undecodable, decode
+from filters.reasons import Reason
 from filters.registry import COSTLY, HEADS
 from filters.rules import AnyRule, judge, primary_codes
 from filters.scorers.heads import ClipHeadScorer
 from filters.scorers.similarity import Embeddings, SimilarityScorer
 from filters.scorers.thumbnail import thumbnail
-from filters.scoring import Batch, Picture, Scorer
+from filters.scoring import Batch, Evidence, EvidenceScorer, Picture, Scorer
+
+#: Costly scorers that take over what another one has computed for the same sample, so that they run after it.
+AFTER_OTHERS = frozenset({"nudity", *HEADS})
 
 
 @dataclass(frozen=True)
 class Raw:
     """Records that will be decoded and scored together; lists and the rows of `samples` have the same length.
 
-    `samples` holds the columns of the samples part that the cascade's rules read.
+    `samples` holds the columns of the samples part that the cascade's rules read. `reserved` marks records whose
+    rights holders reserve them (empty: none): no model sees those, and no thumbnail is made.
     """
 
     positions: list[int]
@@ -33,13 +38,15 @@ class Raw:
     captions: list[str]
     data: list[bytes]
     samples: pa.Table
+    reserved: list[bool] = field(default_factory=list)
 
 
 @dataclass
 class Scored:
     """What came of one `Raw`: positions of the decoded rows, failures by position, columns by scorer.
 
-    `skipped` has the reason by which the cascade spared a row its costly scorers, by position.
+    `skipped` has the reason by which the cascade spared a row its costly scorers, by position. `evidence` has
+    scorer and evidence by position, for the rows that have some.
     """
 
     positions: list[int] = field(default_factory=list)
@@ -47,6 +54,7 @@ class Scored:
     skipped: dict[int, str] = field(default_factory=dict)
     columns: dict[str, pa.RecordBatch] = field(default_factory=dict)
     embeddings: Embeddings | None = None
+    evidence: dict[int, list[tuple[str, Evidence]]] = field(default_factory=dict)
     thumbnails: list[tuple[str, bytes]] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -60,7 +68,7 @@ class Scored:
 def score_batch(
     scorers: Sequence[Scorer], raw: Raw, max_pixels: int, rules: Sequence[AnyRule] = (), thumbnails: bool = True
 ) -> Scored:
-    """Decode and score the records of `raw`; a corrupt picture costs itself.
+    """Decode and score the records of `raw`; a corrupt picture costs itself, a reserved one is shown to no model.
 
     `rules`: those of the cascade. Before each costly scorer they are judged on the columns that exist by then,
     and the scorer gets only what passes; the others' scores are null. Without rules every scorer gets all.
@@ -73,7 +81,12 @@ def score_batch(
         return scored
     table = raw.samples.take(rows)
     alive = np.ones(len(rows), dtype=bool)
-    for scorer in sorted(scorers, key=lambda found: (found.name in COSTLY, found.name in HEADS)):
+    free = ~np.array([bool(raw.reserved) and raw.reserved[row] for row in rows], dtype=bool)
+    for row in np.flatnonzero(~free):
+        scored.skipped[scored.positions[row]] = Reason.OPTED_OUT.value
+    for scorer in sorted(scorers, key=lambda found: (found.name in COSTLY, found.name in AFTER_OTHERS)):
+        if scorer.name in COSTLY:
+            alive = alive & free
         if rules and scorer.name in COSTLY:
             alive = _still_alive(rules, table, alive, scored)
         columns = _run(scorer, batch, alive, scored)
@@ -82,7 +95,8 @@ def score_batch(
             table = table.append_column(name, column)
         start = scored.spent(scorer.name, start)
     if thumbnails:
-        scored.thumbnails = [(uid, thumbnail(p)) for uid, p in zip(batch.uids, batch.pictures, strict=True)]
+        shown = [row for row in range(len(rows)) if free[row]]
+        scored.thumbnails = [(batch.uids[row], thumbnail(batch.pictures[row])) for row in shown]
         scored.spent("write", start)
     return scored
 
@@ -120,13 +134,24 @@ def _run(scorer: Scorer, batch: Batch, alive: np.ndarray, scored: Scored) -> pa.
         )
     part = batch if alive.all() else _subset(batch, rows)
     if isinstance(scorer, SimilarityScorer):
-        columns, found = scorer.score_with_embeddings(part)
-        scored.embeddings = Embeddings(*(_spread(vectors, rows, len(batch)) for vectors in found))
+        columns, both = scorer.score_with_embeddings(part)
+        scored.embeddings = Embeddings(*(_spread(vectors, rows, len(batch)) for vectors in both))
     elif isinstance(scorer, ClipHeadScorer) and scored.embeddings is not None:
         columns = scorer.score_embeddings(part, scored.embeddings.image[rows])
+    elif isinstance(scorer, EvidenceScorer):
+        columns, evidence = scorer.score_with_evidence(part, _known(scored, rows))
+        for row, found in zip(rows, evidence, strict=True):
+            if found:
+                scored.evidence.setdefault(scored.positions[row], []).extend((scorer.name, one) for one in found)
     else:
         columns = scorer.score(part)
     return columns if alive.all() else columns.take(scattered(len(batch), rows))
+
+
+def _known(scored: Scored, rows: np.ndarray) -> dict[str, pa.Array]:
+    """Return the columns found so far for living rows. Who lives now lived before: none of their scores is missing."""
+    found = scored.columns.values()
+    return {name: batch.column(name).take(pa.array(rows)) for batch in found for name in batch.schema.names}
 
 
 def _subset(batch: Batch, rows: np.ndarray) -> Batch:

@@ -17,6 +17,8 @@ from pipelines.run.storage import Store
 
 RECIPE = "recipe.yaml"
 MANIFEST = "manifest.json"
+#: The opt-out registry's state that the run is up to date with.
+REGISTRY = "registry.json"
 
 
 @dataclass(frozen=True)

@@ -13,15 +13,15 @@ import json
 import platform
 import socket
 import subprocess
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from audit.compliance import Problem
 from filters import __version__
 from filters.errors import BadInput
-from pipelines.run.directory import MANIFEST, RECIPE, Run
+from pipelines.run.directory import MANIFEST, RECIPE, REGISTRY, Run
 from pipelines.run.parts import Marker, read_marker
 from pipelines.run.storage import sha256_stream
 
@@ -31,17 +31,20 @@ INDEX = "shards/index.json"
 SIGNATURE = "manifest.sig"
 
 #: Folders whose markers the manifest gathers.
-ARTEFACTS = ("samples", "statistics", "scores", "duplicates", "ledger", "shards")
+ARTEFACTS = (
+    "lists",
+    "downloads",
+    "samples",
+    "matches",
+    "statistics",
+    "scores",
+    "duplicates",
+    "ledger",
+    "shards",
+    "index",
+)
 
 _PACKAGES = ("apache-beam", "pyarrow", "numpy", "pillow", "torch", "open_clip_torch", "onnxruntime", "faiss-cpu")
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One thing that a check found wrong: a code for programs, a detail for people."""
-
-    code: str
-    detail: str
 
 
 def canonical(value: object) -> bytes:
@@ -92,10 +95,17 @@ def build(run: Run, counts: dict[str, Any], versions: dict[str, str], parent: st
         "calibration": calibration.facts if (calibration := found.get("statistics/calibration")) else None,
         "rules": next(iter(ledger.values())).facts["rules"],
         "inputs": [
-            {"part": name, "shard": m.facts["shard"], "rows": m.rows, "sha256": m.facts["content"]}
+            {
+                "part": name,
+                "shard": m.facts["shard"],
+                "rows": m.rows,
+                "sha256": m.facts["content"],
+                "signals": m.facts["signals_content"],
+            }
             for name, m in found.items()
             if name.startswith("samples/")
         ],
+        "registry": _registry(run),
         "ledger": [{"part": name, "rows": m.rows, "sha256": m.facts["content"]} for name, m in ledger.items()],
         "shards": [
             {"shard": name, "rows": m.rows, "sha256": m.files[f"{name}.tar"].sha256}
@@ -105,19 +115,33 @@ def build(run: Run, counts: dict[str, Any], versions: dict[str, str], parent: st
         "counts": counts,
     }
     files = {path: {"size": r.size, "sha256": r.sha256} for m in found.values() for path, r in m.files.items()}
-    for name in (RECIPE, INDEX):
+    for name in (RECIPE, INDEX, REGISTRY):
+        if name == REGISTRY and not run.store.exists(name):
+            continue
         data = run.store.read(name)
         files[name] = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
     return {
         "content_hash": content_hash(content),
         "content": content,
         "files": dict(sorted(files.items())),
-        "provenance": provenance(run),
+        "provenance": provenance(run, next((m.facts["precision"] for m in scores if "precision" in m.facts), None)),
     }
 
 
-def provenance(run: Run) -> dict[str, Any]:
-    """Return when, where and with what the manifest was made."""
+def _registry(run: Run) -> dict[str, Any] | None:
+    """Return number and hash of the registry's last entry that the dataset is up to date with."""
+    if not run.store.exists(REGISTRY):
+        return None
+    state = json.loads(run.store.read(REGISTRY))
+    return {"seq": state["seq"], "hash": state["hash"]}
+
+
+def provenance(run: Run, precision: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return when, where and with what the manifest was made.
+
+    `precision` says what running the similarity in less than float32 cost on the machine that scored; None where it
+    did not.
+    """
     return {
         "created_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "host": socket.gethostname(),
@@ -127,6 +151,7 @@ def provenance(run: Run) -> dict[str, Any]:
         "platform": platform.platform(),
         "packages": {name: _version(name) for name in _PACKAGES},
         "commit": _commit(),
+        "precision": precision,
     }
 
 

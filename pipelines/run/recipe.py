@@ -21,6 +21,7 @@ from filters.reasons import Reason
 from filters.registry import COSTLY, DEFAULT, HEADS, SCORERS
 from filters.rules import MATCH_PROBABILITY, RULES, AllowRule, AnyRule, Rule
 from filters.selection import PREFERENCES
+from pipelines.run.recipe_fetch import Fetch
 from pipelines.run.recipe_rights import Rights
 
 
@@ -44,7 +45,9 @@ class FieldNames(_Model):
 class Input(_Model):
     """What comes in."""
 
-    kind: Literal["webdataset", "folder", "parquet"] = Field(description="kind of the input")
+    kind: Literal["webdataset", "folder", "parquet", "url"] = Field(
+        description="kind of the input; `url` is a list (parquet, CSV or JSON lines) whose pictures are downloaded"
+    )
     path: str = Field(
         min_length=1, description="file, folder or glob; any fsspec URL; relative paths are relative to the recipe"
     )
@@ -182,6 +185,9 @@ class Recipe(_Model):
     scorers: list[str] = Field(list(DEFAULT), min_length=1, description="scorers to run, of those that exist")
     rules: dict[str, Bounds] = Field({}, description="bounds by rule name")
     rights: Rights = Rights()
+    fetch: Fetch | None = Field(
+        None, description="how a URL list is downloaded; needed for input.kind url, and only there"
+    )
     licences: Licences | None = Field(None, description="licence allow-list")
     languages: Languages | None = Field(None, description="language allow-list")
     duplicates: Duplicates | None = Field(
@@ -208,6 +214,8 @@ class Recipe(_Model):
 
     @model_validator(mode="after")
     def _possible(self) -> Recipe:
+        if (self.fetch is not None) != (self.input.kind == "url"):
+            raise ValueError("input.kind url and a fetch section (with fetch.contact) belong together")
         for name, bounds in self.rules.items():
             scorer = RULES[name].scorer
             if scorer not in self.scorers:
@@ -247,8 +255,9 @@ class Recipe(_Model):
         return found
 
     def content(self) -> dict[str, Any]:
-        """Return what the manifest's content hash covers: all but the place of the input."""
-        return self.model_dump(mode="json", exclude={"input": {"path"}})
+        """Return what the manifest's content hash covers: all but the places of input, registry, lists and keys."""
+        places = {"registry", "grant_keys", "harmful"}
+        return self.model_dump(mode="json", exclude={"input": {"path"}, "rights": places})
 
     def dump(self) -> str:
         """Return the resolved recipe as YAML, as it is stored in the run."""
@@ -265,11 +274,23 @@ def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"{path}: cannot read the recipe ({error})") from None
     recipe = parse_recipe(text, str(path), overrides or [])
-    where = recipe.input.path
-    if "://" in where or Path(where).is_absolute():
-        return recipe
-    absolute = str((path.parent / where).absolute())
-    return recipe.model_copy(update={"input": recipe.input.model_copy(update={"path": absolute})})
+    return _absolute(recipe, path.parent)
+
+
+def _absolute(recipe: Recipe, folder: Path) -> Recipe:
+    """Return the recipe with its relative places made absolute; they are relative to the recipe's folder."""
+
+    def place(where: str) -> str:
+        return where if "://" in where or Path(where).is_absolute() else str((folder / where).absolute())
+
+    rights = recipe.rights
+    update = {
+        "registry": rights.registry and place(rights.registry),
+        "grant_keys": [place(where) for where in rights.grant_keys],
+        "harmful": [place(where) for where in rights.harmful],
+    }
+    source = recipe.input.model_copy(update={"path": place(recipe.input.path)})
+    return recipe.model_copy(update={"input": source, "rights": rights.model_copy(update=update)})
 
 
 def parse_recipe(text: str, source: str, overrides: list[str]) -> Recipe:

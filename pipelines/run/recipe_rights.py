@@ -46,6 +46,7 @@ class Rights(BaseModel):
     registry_max_age_days: float = Field(
         30, gt=0, description="`assay check` refuses a registry snapshot that is older"
     )
+    grant_keys: list[str] = Field([], description="public keys (PEM files) whose signed licence grants count")
     harmful: list[str] = Field(
         [], description="hash lists of known harmful pictures (files or folders; MD5, SHA-256 or PDQ)"
     )

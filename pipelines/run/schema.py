@@ -10,7 +10,7 @@ import pyarrow as pa
 from filters.errors import BadInput
 
 #: MAJOR.MINOR. A new nullable column raises MINOR; anything that an old reader would misread raises MAJOR.
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
 
 _CODE = pa.dictionary(pa.int8(), pa.string())
 
@@ -64,6 +64,14 @@ SIGNALS = _versioned(
     ],
 )
 
+POLICIES = _versioned(
+    "policies",
+    [
+        _field("sha256", pa.string(), "SHA-256 of the body, 64 hex digits", False),
+        _field("body", pa.binary(), "the metadata packet as it stood in the picture", False),
+    ],
+)
+
 MATCHES = _versioned(
     "matches",
     [
@@ -77,12 +85,24 @@ MATCHES = _versioned(
     ],
 )
 
+EVIDENCE = _versioned(
+    "evidence",
+    [
+        _field("uid", pa.string(), "as in samples", False),
+        _field("scorer", _CODE, "the scorer whose score rests on it", False),
+        _field("kind", _CODE, "what was found: kind of mark or text, or body part", False),
+        _field("text", pa.string(), "the text that was read; null where there is none"),
+        _field("confidence", pa.float32(), "how sure the detector or reader was, 0 to 1", False),
+        _field("box", pa.list_(pa.float32(), 4), "left, top, right, bottom: pixels of the upright picture", False),
+    ],
+)
+
 #: The columns that every scores part starts with; the scorers' own columns follow.
 SCORES_HEAD = [
     _field("uid", pa.string(), "as in samples", False),
     _field("failure", _CODE, "reason code where the picture could not be decoded"),
     _field("failure_detail", pa.string(), "what exactly was wrong"),
-    _field("skipped", _CODE, "reason code by which the cascade spared the sample its costly scorers"),
+    _field("skipped", _CODE, "reason for which the sample was spared its costly scorers (cascade, opt-out)"),
 ]
 
 
@@ -90,6 +110,14 @@ def scores_schema(fields: list[pa.Field]) -> pa.Schema:
     """Return the schema of a scores part: its head and the scorers' columns (with their own metadata)."""
     return _versioned("scores", [*SCORES_HEAD, *fields])
 
+
+KEYS = _versioned(
+    "index",
+    [
+        _field("hash", pa.uint64(), "64 bits of the BLAKE2b of a key (`kind:key`) of a sample; sorted", False),
+        _field("position", pa.int64(), "position of the sample in the run (parts in order)", False),
+    ],
+)
 
 LEDGER = _versioned(
     "ledger",
@@ -102,6 +130,7 @@ LEDGER = _versioned(
         _field("cluster", pa.int64(), "duplicate cluster; null when the sample has no duplicate"),
         _field("duplicate_of", pa.string(), "uid of the sample kept in its place"),
         _field("group", pa.string(), "value of the column that the recipe balances by"),
+        _field("shard", pa.int32(), "output shard that holds the sample; null when dropped"),
     ],
 )
 
@@ -173,7 +202,9 @@ def embeddings_schema(dimension: int) -> pa.Schema:
 FIXED = {
     "samples": SAMPLES,
     "signals": SIGNALS,
+    "policies": POLICIES,
     "matches": MATCHES,
+    "evidence": EVIDENCE,
     "ledger": LEDGER,
     "duplicates/edges": EDGES,
     "duplicates/clusters": CLUSTERS,

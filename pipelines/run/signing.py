@@ -7,14 +7,16 @@ import hashlib
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from audit.compliance import Problem
 from filters.errors import BadInput
 from pipelines.run.directory import MANIFEST, Run
-from pipelines.run.manifest import SIGNATURE, Problem
+from pipelines.run.manifest import SIGNATURE
 
 
 def generate(path: Path) -> Path:
@@ -74,39 +76,68 @@ def key_id(key: Ed25519PublicKey) -> str:
     return hashlib.sha256(raw).hexdigest()[:16]
 
 
-def sign(run: Run, key: Ed25519PrivateKey) -> None:
-    """Sign the manifest's bytes; write `manifest.sig`."""
+def operator_key() -> Ed25519PrivateKey:
+    """Return the key of whoever runs this machine's jobs, made on first use in the user's configuration folder.
+
+    It signs what must be signed when no key is named. Raises `BadInput` where the folder cannot be written.
+    """
+    base = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    path = base / "assay" / "operator.pem"
+    if not path.exists():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise BadInput(f"{path}: cannot be written ({error.strerror}); name a key with --key") from None
+        generate(path)
+    return load_private(path)
+
+
+def signature(data: bytes, key: Ed25519PrivateKey) -> dict[str, str]:
+    """Return a signature over `data` with the public key that it can be checked by."""
     public = key.public_key()
     raw = public.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
-    body = {
+    return {
         "algorithm": "Ed25519",
         "key_id": key_id(public),
         "public_key": base64.b64encode(raw).decode(),
-        "signature": base64.b64encode(key.sign(run.store.read(MANIFEST))).decode(),
+        "signature": base64.b64encode(key.sign(data)).decode(),
     }
-    run.store.write(SIGNATURE, json.dumps(body, indent=1).encode() + b"\n")
 
 
-def check_signature(run: Run, trusted: Ed25519PublicKey | None) -> tuple[str, list[Problem]]:
-    """Return a state (`unsigned`, `valid`, `trusted`, `invalid`) and what is wrong.
+def check(data: bytes, body: Any, trusted: Ed25519PublicKey | None, what: str) -> tuple[str, list[Problem]]:
+    """Check a signature that `signature` made over `data`; return a state and what is wrong.
 
-    `valid` says only that the key named in the signature made it; `trusted`, that it is the given key.
+    States: `valid` (the key that the signature names made it), `trusted` (and that is the given key), `invalid`.
     """
-    if not run.store.exists(SIGNATURE):
-        problems = [Problem("NOT_SIGNED", f"no {SIGNATURE}, and a public key was given")] if trusted else []
-        return "unsigned", problems
     try:
-        body = json.loads(run.store.read(SIGNATURE))
         stated = Ed25519PublicKey.from_public_bytes(base64.b64decode(body["public_key"], validate=True))
-        signature = base64.b64decode(body["signature"], validate=True)
+        found = base64.b64decode(body["signature"], validate=True)
     except (ValueError, KeyError, TypeError):
-        return "invalid", [Problem("SIGNATURE_UNREADABLE", f"{SIGNATURE} is not a signature file")]
+        return "invalid", [Problem("SIGNATURE_UNREADABLE", f"the signature of {what} is not a signature")]
     try:
-        stated.verify(signature, run.store.read(MANIFEST))
+        stated.verify(found, data)
     except InvalidSignature:
-        return "invalid", [Problem("SIGNATURE_INVALID", "the manifest is not what was signed")]
+        return "invalid", [Problem("SIGNATURE_INVALID", f"{what} is not what was signed")]
     if trusted is None:
         return "valid", []
     if key_id(trusted) != key_id(stated):
         return "invalid", [Problem("WRONG_KEY", f"signed by {key_id(stated)}, not by {key_id(trusted)}")]
     return "trusted", []
+
+
+def sign(run: Run, key: Ed25519PrivateKey) -> None:
+    """Sign the manifest's bytes; write `manifest.sig`."""
+    body = signature(run.store.read(MANIFEST), key)
+    run.store.write(SIGNATURE, json.dumps(body, indent=1).encode() + b"\n")
+
+
+def check_signature(run: Run, trusted: Ed25519PublicKey | None) -> tuple[str, list[Problem]]:
+    """Return the manifest's state (`unsigned`, `valid`, `trusted`, `invalid`) and what is wrong."""
+    if not run.store.exists(SIGNATURE):
+        problems = [Problem("NOT_SIGNED", f"no {SIGNATURE}, and a public key was given")] if trusted else []
+        return "unsigned", problems
+    try:
+        body = json.loads(run.store.read(SIGNATURE))
+    except ValueError:
+        return "invalid", [Problem("SIGNATURE_UNREADABLE", f"{SIGNATURE} is not a signature file")]
+    return check(run.store.read(MANIFEST), body, trusted, "the manifest")

@@ -13,7 +13,8 @@ def ledger(*reasons):
     masks = np.array([mask(*found) for found in reasons], dtype=np.uint64)
     nobody = np.full(len(masks), -1)
     uids = pa.table({"uid": [f"{i:032x}" for i in range(len(masks))]})
-    return ledger_table(uids, masks, nobody, nobody, np.array([None] * len(masks), dtype=object))
+    groups = np.array([None] * len(masks), dtype=object)
+    return ledger_table(uids, masks, nobody, nobody, groups, np.zeros(len(masks), dtype=np.int64))
 
 
 def test_a_sample_with_several_reasons_counts_once_by_the_first():

@@ -17,7 +17,7 @@ from pipelines.jobs.finish import finish
 from pipelines.run.directory import create_run
 from pipelines.run.parts import PartWriter, part_name
 from pipelines.run.recipe import parse_recipe
-from pipelines.run.schema import SAMPLES, SCORES_HEAD, scores_schema, sidecar_schema
+from pipelines.run.schema import SAMPLES, SCORES_HEAD, SIGNALS, scores_schema, sidecar_schema
 
 SCORE_FIELDS = [
     pa.field("min_side", pa.int32(), metadata={"doc": "shorter side in pixels", "scorer": "size"}),
@@ -105,7 +105,9 @@ def write_part(run, index, rows, pictures):
     fields = {field.name: [row.get(field.name) for row in rows] for field in SAMPLES}
     writer.add_table(part_name("samples", index), pa.Table.from_pydict(fields, schema=SAMPLES))
     failures = {"DECODE_ERROR": sum(row["failure"] is not None for row in rows)}
-    writer.commit(len(rows), {"shard": f"in-{index}.tar", "content": f"{index}", "failures": failures})
+    writer.add_table(part_name("signals", index), SIGNALS.empty_table())
+    facts = {"shard": f"in-{index}.tar", "content": f"{index}", "failures": failures, "signals_content": "none"}
+    writer.commit(len(rows), facts)
 
     writer = PartWriter(run.store, part_name("scores", index, ""), "made")
     schema = scores_schema(SCORE_FIELDS)

@@ -21,7 +21,10 @@ pytestmark = pytest.mark.e2e
 def demo(openclipart, tmp_path_factory):
     out = tmp_path_factory.mktemp("demo") / "run"
     start = time.monotonic()
+    registry = out.parent / "optouts.sqlite"
+    subprocess.run([sys.executable, "-c", MAIN, "optout", "init", str(registry)], cwd=ROOT, check=True)
     command = [sys.executable, "-c", MAIN, "run", "examples/openclipart.yaml", "--out", str(out), "--json"]
+    command += ["--set", f"rights.registry={registry}"]
     done = subprocess.run(
         [*command, "--set", f"input.path={openclipart}"], cwd=ROOT, capture_output=True, text=True, check=True
     )
@@ -45,3 +48,32 @@ def test_replay_takes_under_a_second_beside_start_up(demo, tmp_path):
     new = replay(run, ["rules.nsfw.high=0.5"], str(tmp_path / "new"))
     assert time.monotonic() - start < 1.0
     assert new.rows("ledger") == 8121
+
+
+def test_an_artist_who_opts_out_later_is_taken_out_and_only_then_is_the_dataset_cleared(demo, tmp_path):
+    """36 pictures of one artist, who writes the name with accents and without; near-duplicates may follow."""
+    out = demo[0]
+
+    def assay(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", MAIN, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+
+    registry = str(out.parent / "optouts.sqlite")
+    assert assay("check", str(out)).returncode == 0
+    kept = open_run(str(out))
+    named = [
+        row["uid"]
+        for samples, ledger in zip(kept.tables("samples"), kept.tables("ledger"), strict=True)
+        for row, decided in zip(samples.to_pylist(), ledger.to_pylist(), strict=True)
+        if row["creator"] in ("Sergio Luiz Araujo Silva", "Sérgio Luiz Araújo Silva") and decided["decision"] == "kept"
+    ]
+    assert len(named) > 5
+    assert assay("optout", "add", registry, "--creator", "Sérgio Luiz Araújo Silva").returncode == 0
+    assert assay("check", str(out)).returncode == 3
+    applied = json.loads(assay("optout", "apply", str(out), "--json").stdout)
+    assert applied["left"] == sorted(named)
+    assert assay("check", str(out)).returncode == 0
+    assert "out of the shards" in assay("optout", "receipt", "show", f"{out}/{applied['receipts'][0]}").stdout
+    shards = b"".join(path.read_bytes() for path in (out / "shards").glob("*.tar"))
+    assert not [uid for uid in named if uid.encode() in shards]

@@ -11,8 +11,8 @@ import pytest
 from filters.registry import SCORERS
 from filters.scoring import Scorer
 
-NAMES = ["size", "hashes", "caption", "language", "technical", "quality", "nsfw", "nudity", "similarity"]
-NAMES += ["aesthetic", "nsfw_clip", "watermark"]
+NAMES = ["size", "hashes", "pdq", "caption", "language", "technical", "quality", "nsfw", "nudity"]
+NAMES += ["similarity", "aesthetic", "nsfw_clip", "watermark"]
 
 
 def test_names_stand_in_order_and_each_scorer_bears_its_name():

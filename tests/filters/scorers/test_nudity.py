@@ -13,7 +13,7 @@ from filters.errors import BadInput
 from filters.scorers import nudity
 from filters.scorers.nsfw import NsfwScorer
 from filters.scorers.nudity import CLASSES, EXPLICIT, NudityScorer, Part, explicit, postprocess
-from filters.scoring import Scorer
+from filters.scoring import Evidence, Scorer
 
 nudenet = pytest.importorskip("nudenet", reason="the optional package nudenet is not installed (its model is AGPL)")
 
@@ -61,8 +61,15 @@ def test_columns_and_logic(real_pictures, batch_of):
     parts = [explicit(scorer.detect(picture.image)) for picture in pictures]
     np.testing.assert_allclose(found.column("nsfw_parts"), parts, rtol=1e-6)
     np.testing.assert_array_equal(found.column("nsfw_combined"), np.maximum(whole, found.column("nsfw_parts")))
-    known = scorer.score_with(batch, pa.array([1.0] * len(pictures), pa.float32()))
-    assert known.column("nsfw_combined").to_pylist() == [1.0] * len(pictures)
+    known = {"nsfw": pa.array([1.0] * len(pictures), pa.float32())}
+    shared, evidence = scorer.score_with_evidence(batch, known)
+    assert shared.column("nsfw_combined").to_pylist() == [1.0] * len(pictures)
+    assert [max((one.confidence for one in some), default=0.0) for some in evidence] == parts
+
+
+def test_explicit_parts_are_evidence_with_their_box_in_pixels():
+    found = nudity._evidence(Part("BUTTOCKS_EXPOSED", 0.4, (10, 20, 30, 40)))
+    assert found == Evidence("buttocks_exposed", None, 0.4, (10, 20, 40, 60))
 
 
 def test_only_explicit_exposed_parts_count():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 
 import numpy as np
@@ -76,24 +75,24 @@ def test_stamped_photos_rank_above_clean_ones(scorer, photos):
 
 def test_the_mark_is_read_and_the_evidence_names_it(scorer, sky, batch_of):
     pictures = [Picture(stamped(sky, "shutterstock", 0.5, tiled=False)), Picture(sky)]
-    found, evidence = scorer.score_with_evidence(batch_of(pictures))
+    found, evidence = scorer.score_with_evidence(batch_of(pictures), {})
     assert found.schema.equals(scorer.fields)
     assert found.column("watermark_text").to_pylist() == ["Shutterstock", None]
     marked, clean = found.column("watermark").to_pylist()
     assert marked > weights()["threshold"] > clean
     assert 0.02 < found.column("text_area")[0].as_py() < 0.4
     assert found.column("text_area")[1].as_py() == 0
-    boxes = json.loads(evidence[0])["boxes"]
-    assert boxes[0]["text"].lower().startswith("shutterst")
-    assert boxes[0]["confidence"] > 0.8
-    across, down = np.mean(boxes[0]["corners"], axis=0)
-    assert 0.3 < across < 0.7
-    assert 0.35 < down < 0.6
-    assert json.loads(evidence[1]) == {
-        "score": round(clean, 4),
-        "text": None,
-        "boxes": json.loads(evidence[1])["boxes"],
-    }
+    assert evidence[1] == []
+    (line,) = evidence[0]
+    assert line.kind == "agency"
+    assert line.text.lower().startswith("shutterst")
+    assert line.confidence > 0.8
+    # Drawn from (40, 128), 40 pixels high.
+    left, top, right, bottom = line.box
+    assert 20 < left < 60
+    assert 110 < top < 140
+    assert 240 < right <= 320
+    assert 160 < bottom < 200
 
 
 def test_a_caption_that_names_the_text_excuses_it_but_not_tiles(scorer, sky):

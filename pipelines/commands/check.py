@@ -1,0 +1,32 @@
+"""`assay check`: compliance before training."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from filters.errors import GateRefused
+from pipelines.commands.common import JsonOption, RunArgument, print_json
+
+RegistryOption = Annotated[
+    str | None,
+    typer.Option("--registry", help="Opt-out registry to check against; else the one that the recipe names."),
+]
+
+
+def check(run: RunArgument, registry: RegistryOption = None, as_json: JsonOption = False) -> None:
+    """Tell whether a dataset may be trained on; exit code 3 with what is wrong where it may not."""
+    from pipelines.jobs import check as job
+    from pipelines.run.directory import open_run
+
+    verdict = job.check(open_run(run), registry)
+    if as_json:
+        print_json({"ok": verdict.ok, "problems": [asdict(problem) for problem in verdict.problems]})
+        if not verdict.ok:
+            raise typer.Exit(3)
+        return
+    if not verdict.ok:
+        raise GateRefused(f"{run}: {job.described(verdict.problems)}")
+    print(f"{run}: cleared for training")

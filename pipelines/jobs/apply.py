@@ -1,0 +1,116 @@
+"""Apply: the registry's newer entries, found in a finished dataset and taken out of it, with receipts."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from typing import Any
+
+import numpy as np
+
+from filters.errors import BadInput
+from filters.optout.entries import Entry, Kind, stamp
+from pipelines.jobs.match import encoder_of, make_matcher, matches_of, pin, pinned, queue_pairs, snapshot_body
+from pipelines.jobs.retract import Keys, Match, retract
+from pipelines.registry.matcher import Matcher
+from pipelines.registry.store import Registry, Snapshot, open_registry
+from pipelines.retraction.index import find_positions
+from pipelines.run.directory import MANIFEST, REGISTRY, Run
+from pipelines.run.manifest import SIGNATURE, read_manifest
+from pipelines.run.signing import sign
+from pipelines.run.staged import Staged
+from pipelines.run.storage import sha256_stream
+
+#: More new entries than this are matched by reading every sample instead of looking each entry up, and only
+#: those of them that match something get a receipt.
+MANY = 10_000
+
+
+def apply(run: Run, registry: str | None, keys: Keys) -> dict[str, Any]:
+    """Bring a finished dataset up to date with a registry; return the retraction's record.
+
+    `registry`: its URL, else the recipe's. Without newer entries only the date of the consultation changes.
+    Raises `BadInput` where there is no registry, or not the one that the dataset was matched with.
+    """
+    url = registry or run.recipe.rights.registry
+    if url is None:
+        raise BadInput(f"{run.store.url}: its recipe names no registry; give one with --registry")
+    body = read_manifest(run)
+    if run.store.exists(SIGNATURE) and keys.manifest is None:
+        raise BadInput(f"{run.store.url}: the dataset is signed; give --key, so that its next version is too")
+    with open_registry(url) as opened:
+        before = pinned(run) or Snapshot(0, opened.genesis, opened.snapshot().at)
+        if not opened.holds(before):
+            raise BadInput(f"{url}: not the registry that {run.store.url} was matched with, or cut off since")
+        now = opened.snapshot()
+        entries = list(opened.entries(before.seq, now.seq))
+        if not entries and pinned(run) is not None:
+            return _refresh(run, body, now, keys)
+        matches = find_matches(run, opened, before, now, entries)
+        hit = {match.row["entry"] for match in matches}
+        asked = [request_of(entry) for entry in entries if len(entries) <= MANY or entry.seq in hit]
+    return retract(run, matches, asked, now, keys)
+
+
+def find_matches(run: Run, registry: Registry, before: Snapshot, now: Snapshot, entries: list[Entry]) -> list[Match]:
+    """Return all match rows of the samples that one of the new `entries` names."""
+    matcher = make_matcher(registry, now, run.recipe.rights, encoder_of(run))
+    found: list[Match] = []
+    for index, start, rows in _candidates(run, matcher, entries):
+        table = matches_of(run, matcher, index, rows)
+        uids = run.table("samples", index, ["uid"]).column("uid").to_pylist()
+        wanted = range(len(uids)) if rows is None else rows
+        by_uid: dict[str, dict[object, dict[str, Any]]] = defaultdict(dict)
+        for match in table.to_pylist():  # a uid that stands in several rows has its matches once
+            by_uid[match["uid"]][match["entry"], match["method"], match["outcome"]] = match
+        for row in wanted:
+            mine = by_uid[uids[row]].values()
+            if any(match["entry"] > before.seq for match in mine):
+                found += [Match(start + row, match) for match in mine]
+        queue_pairs(registry, [(table, run.table("samples", index, ["uid", "sha256"]))])
+    return found
+
+
+def request_of(entry: Entry) -> dict[str, Any]:
+    """Return an entry as a receipt names it."""
+    return {
+        "entry": entry.seq,
+        "hash": entry.hash,
+        "kind": entry.kind.value,
+        "value": entry.value[:500],
+        "aliases": list(entry.aliases),
+        "requester": entry.requester,
+        "created_at": stamp(entry.created_at),
+    }
+
+
+def _candidates(run: Run, matcher: Matcher, entries: list[Entry]) -> list[tuple[int, int, list[int] | None]]:
+    """Return part, its first position, and the rows that may match; None for all rows of the part."""
+    rows = [run.marker("samples", index).rows for index in run.parts("samples")]
+    starts = np.concatenate([[0], np.cumsum(rows, dtype=np.int64)])
+    alike = any(entry.kind in (Kind.PDQ, Kind.EMBEDDING) for entry in entries)
+    if alike or len(entries) > MANY or not run.parts("index"):
+        return [(index, int(start), None) for index, start in zip(run.parts("samples"), starts, strict=False)]
+    positions = find_positions(run, [key for entry in entries for key in entry.keys])
+    by_part: dict[int, list[int]] = defaultdict(list)
+    for position in positions:
+        part = int(np.searchsorted(starts, position, side="right")) - 1
+        by_part[part].append(int(position - starts[part]))
+    parts = run.parts("samples")
+    return [(parts[part], int(starts[part]), found) for part, found in sorted(by_part.items())]
+
+
+def _refresh(run: Run, body: dict[str, Any], now: Snapshot, keys: Keys) -> dict[str, Any]:
+    """Note that the registry was consulted and had nothing new; the content stays what it is."""
+    stage = Staged(run.store)
+    new = Run(stage, run.recipe)
+    pin(new, now)
+    with stage.open(REGISTRY) as stream:
+        sha256 = sha256_stream(stream)
+    body["files"][REGISTRY] = {"size": stage.size(REGISTRY), "sha256": sha256}
+    stage.write(MANIFEST, json.dumps(body, sort_keys=True, indent=1).encode() + b"\n")
+    if keys.manifest is not None:
+        sign(new, keys.manifest)
+    stage.commit()
+    ident = body["content_hash"]
+    return {"before": ident, "after": ident, "registry": snapshot_body(now), "left": [], "came": [], "receipts": []}

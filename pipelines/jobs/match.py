@@ -1,0 +1,155 @@
+"""Match: which samples the opt-out registry names. Its state is pinned by its hash before the first part."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from filters.errors import BadInput
+from filters.optout.grants import raw_key
+from filters.optout.matching import COLUMNS
+from pipelines.engine import Engine, run_parts
+from pipelines.registry.matcher import Bounds, Matcher
+from pipelines.registry.reviews import Pair, queue
+from pipelines.registry.store import Registry, Snapshot, open_registry
+from pipelines.run.directory import REGISTRY, Run
+from pipelines.run.parts import PartWriter, fingerprint, finished, part_name
+from pipelines.run.recipe_rights import Rights
+from pipelines.run.signing import load_public
+
+VERSION = "1"
+
+
+def pin(run: Run, snapshot: Snapshot) -> None:
+    """Write the registry's state that the run's matches belong to."""
+    run.store.write(REGISTRY, json.dumps(snapshot_body(snapshot), indent=1, sort_keys=True).encode())
+
+
+def snapshot_body(snapshot: Snapshot) -> dict[str, Any]:
+    """Return a snapshot as JSON: number and hash of the last entry, and when the registry was looked at."""
+    return {"seq": snapshot.seq, "hash": snapshot.hash, "at": snapshot.at.isoformat(timespec="seconds")}
+
+
+def pinned(run: Run) -> Snapshot | None:
+    """Return the pinned state of the registry, None where none was consulted. Raises `BadInput`."""
+    if not run.store.exists(REGISTRY):
+        return None
+    try:
+        body = json.loads(run.store.read(REGISTRY))
+        return Snapshot(int(body["seq"]), str(body["hash"]), datetime.fromisoformat(body["at"]))
+    except (ValueError, KeyError, TypeError):
+        raise BadInput(f"{run.store.url}/{REGISTRY}: not the state of a registry") from None
+
+
+def make_matcher(registry: Registry, snapshot: Snapshot, rights: Rights, encoder: str | None) -> Matcher:
+    """Return the matcher that the recipe's `rights` section asks for. Raises `BadInput`."""
+    alike = rights.look_alike
+    bounds = Bounds(alike.pdq_distance, alike.cosine, alike.review_cosine)
+    trusted = [raw_key(load_public(Path(path))) for path in rights.grant_keys]
+    return Matcher(registry, snapshot, trusted, bounds, encoder)
+
+
+def encoder_of(run: Run) -> str | None:
+    """Return the model id of the run's image-text encoder, None where it has none."""
+    parts = run.parts("scores")
+    found: dict[str, str] = run.marker("scores", parts[0]).facts["models"] if parts else {}
+    return found.get("similarity")
+
+
+def matches_of(run: Run, matcher: Matcher, index: int, rows: list[int] | None = None) -> pa.Table:
+    """Return the match rows of one part's samples, or of some of its rows. Raises `BadInput` without PDQ hashes."""
+    samples = run.table("samples", index, list(COLUMNS))
+    take = pa.array(range(samples.num_rows) if rows is None else rows, pa.int64())
+    pdq = embeddings = None
+    if matcher.needs_pictures:
+        pdq = run.table("scores", index, ["pdq", "pdq_quality"])
+        if pdq.num_columns < 2:
+            raise BadInput(f"{run.store.url}: the registry holds pictures; add 'pdq' to scorers and run assay score")
+        pdq = pdq.take(take)
+    if matcher.needs_embeddings:
+        column = run.table("embeddings", index, ["image"]).column("image").combine_chunks()
+        size = column.type.list_size
+        embeddings = column.flatten().to_numpy().reshape(-1, size).astype(np.float32)[take.to_numpy()]
+    return matcher.match(samples.take(take), pdq, embeddings)
+
+
+@dataclass(frozen=True)
+class Match:
+    """Matches one part's samples with the pinned state of the registry."""
+
+    run_dir: Run
+    snapshot: Snapshot
+    encoder: str | None
+
+    def load(self) -> None:
+        """Open the registry and its index; kept for the process."""
+        self._loaded()
+
+    def _loaded(self) -> Matcher:
+        return _matcher(self.run_dir.recipe.rights.model_dump_json(), self.snapshot, self.encoder)
+
+    def run(self, index: int) -> None:
+        """Write `matches` part `index`."""
+        name, wanted = part_name("matches", index, ""), self.wanted(index)
+        if finished(self.run_dir.store, name, wanted):
+            return
+        found = matches_of(self.run_dir, self._loaded(), index)
+        writer = PartWriter(self.run_dir.store, name, wanted)
+        writer.add_table(part_name("matches", index), found)
+        writer.commit(found.num_rows)
+
+    def wanted(self, index: int) -> str:
+        """Return the fingerprint of part `index`: samples, scores, the registry's state and the recipe's bounds."""
+        run = self.run_dir
+        rights = run.recipe.rights.model_dump(include={"registry", "look_alike", "grant_keys"})
+        content = run.marker("samples", index).facts["content"]
+        state = [self.snapshot.seq, self.snapshot.hash, self.encoder]
+        return fingerprint("match", VERSION, content, run.marker("scores", index).fingerprint, state, rights)
+
+
+@lru_cache(maxsize=1)
+def _matcher(rights_json: str, snapshot: Snapshot, encoder: str | None) -> Matcher:
+    rights = Rights.model_validate_json(rights_json)
+    return make_matcher(open_registry(str(rights.registry)), snapshot, rights, encoder)
+
+
+def match(run: Run, engine: Engine) -> None:
+    """Write all `matches` parts, and queue what a person must judge. Nothing without a registry in the recipe.
+
+    Raises `BadInput` where the registry is missing, or is not the one that was pinned.
+    """
+    url = run.recipe.rights.registry
+    if url is None:
+        return
+    with open_registry(url) as registry:
+        snapshot = pinned(run)
+        if snapshot is None:
+            snapshot = registry.snapshot()
+            pin(run, snapshot)
+        elif not registry.holds(snapshot):
+            raise BadInput(f"{url}: not the registry that {run.store.url} was matched with, or cut off since")
+        work = Match(run, snapshot, encoder_of(run))
+        parts = run.parts("scores")
+        pending = [i for i in parts if not finished(run.store, part_name("matches", i, ""), work.wanted(i))]
+        run_parts(engine, "match", work, pending)
+        queue_pairs(registry, [(run.table("matches", i), run.table("samples", i, ["uid", "sha256"])) for i in pending])
+
+
+def queue_pairs(registry: Registry, parts: list[tuple[pa.Table, pa.Table]]) -> None:
+    """Hand the pairs between the two bounds to the registry's review queue; `parts` are matches and samples."""
+    for found, samples in parts:
+        unsure = found.filter(pc.equal(found.column("outcome").cast(pa.string()), "review"))
+        if unsure.num_rows:
+            pictures = dict(zip(*(samples.column(name).to_pylist() for name in ("uid", "sha256")), strict=True))
+            pairs = [
+                Pair(row["entry"], pictures[row["uid"]], row["uid"], row["distance"]) for row in unsure.to_pylist()
+            ]
+            queue(registry, pairs)

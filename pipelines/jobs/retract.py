@@ -1,0 +1,273 @@
+"""Retract: a finished dataset without the samples that newer entries of the registry name.
+
+Only the parts and shards that hold such a sample are rewritten. Everything is staged first and takes effect in
+one step, so that a job that is killed leaves the old dataset or the new one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any
+
+import pyarrow as pa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from filters.errors import BadInput
+from filters.optout.judging import match_reason
+from filters.rules import mask
+from pipelines.jobs.balance import shard_name, sidecar_rows, write_index
+from pipelines.jobs.finish import VERSIONS
+from pipelines.jobs.match import pin, snapshot_body
+from pipelines.jobs.reread import known_hashes, same_records
+from pipelines.jobs.rights import policy_of
+from pipelines.progress import Meter
+from pipelines.registry.store import Snapshot
+from pipelines.retraction.ledger import LedgerEditor, counts_after
+from pipelines.retraction.promote import Promotion, promote
+from pipelines.retraction.receipts import FORMAT, Found, write_receipt
+from pipelines.retraction.rewrite import (
+    Arrival,
+    purge_downloads,
+    purge_duplicates,
+    purge_latents,
+    purge_scores,
+    replace_matches,
+    rewrite_shard,
+)
+from pipelines.retraction.versions import RETRACTIONS, keep_version, retraction_records, versions_with
+from pipelines.run.directory import Run
+from pipelines.run.manifest import build, read_manifest, write_manifest
+from pipelines.run.parts import part_name
+from pipelines.run.schema import MATCHES
+from pipelines.run.signing import sign
+from pipelines.run.staged import Staged
+from pipelines.run.storage import sha256_stream
+from pipelines.run.trainings import trainings
+from pipelines.sources.registry import make_source
+
+REPORT = "report.html"
+
+#: Folders whose parts hold something of a picture.
+_HOLDERS = ("downloads", "scores", "evidence", "embeddings", "thumbnails")
+
+
+@dataclass(frozen=True)
+class Keys:
+    """What signs: receipts always, the manifest where `manifest` is given."""
+
+    receipts: Ed25519PrivateKey
+    manifest: Ed25519PrivateKey | None = None
+
+
+@dataclass(frozen=True)
+class Match:
+    """A sample that an entry of the registry names: its position in the run, and one of its rows of `matches`.
+
+    All rows of such a sample are given, those of entries that were applied before too.
+    """
+
+    position: int
+    row: dict[str, Any]
+
+
+@dataclass
+class Change:
+    """What a retraction does to a run."""
+
+    ledger: LedgerEditor
+    matched: dict[int, list[dict[str, Any]]]
+    before: dict[int, dict[str, Any]] = field(default_factory=dict)
+    retracted: dict[int, int] = field(default_factory=dict)
+    came: list[Promotion] = field(default_factory=list)
+    not_followed: list[Promotion] = field(default_factory=list)
+    arrivals: dict[int, list[Arrival]] = field(default_factory=lambda: defaultdict(list))
+
+
+def retract(
+    run: Run, matches: list[Match], requests: list[dict[str, Any]], snapshot: Snapshot, keys: Keys
+) -> dict[str, Any]:
+    """Apply the registry's entries `requests`, which name the samples `matches`; return the retraction's record.
+
+    `snapshot` is the registry's state that the dataset is up to date with from now on. Only under the run's lock.
+    """
+    read_manifest(run)
+    change = plan(run, matches)
+    stage = Staged(run.store)
+    new = Run(stage, run.recipe)
+    _rewrite(run, new, change)
+    return _record(run, new, change, requests, snapshot, keys)
+
+
+def plan(run: Run, matches: list[Match]) -> Change:
+    """Decide who leaves and who follows; changes nothing on disk."""
+    policy = policy_of(run.recipe.rights)
+    change = Change(LedgerEditor.open(run), defaultdict(list))
+    for match in matches:
+        change.matched[match.position].append(match.row)
+    for position, rows in sorted(change.matched.items()):
+        found = [match_reason(row["outcome"], row["kind"], row["method"], policy) for row in rows]
+        reasons = [reason for reason in found if reason is not None]
+        change.before[position] = change.ledger.row(position)
+        # the matcher gives a grant only where it covers every denial
+        if not reasons or any(row["outcome"] == "grant" for row in rows):
+            continue
+        shard = change.ledger.drop(position, mask(*reasons))
+        if shard is not None:
+            change.retracted[position] = shard
+    for promotion in promote(run, change.ledger, change.retracted):
+        arrival = _arrival(run, change.ledger, promotion)
+        if arrival is None:
+            change.ledger.restore(promotion.position, promotion.before)
+            change.not_followed.append(promotion)
+        else:
+            change.came.append(promotion)
+            change.arrivals[promotion.shard].append(arrival)
+    return change
+
+
+def _arrival(run: Run, ledger: LedgerEditor, promotion: Promotion) -> Arrival | None:
+    """Read a promoted sample's picture from the input; None where the input is gone or has changed."""
+    part, row = ledger.place(promotion.position)
+    samples = run.table("samples", part)
+    try:
+        shard = make_source(run.recipe.input, run.store).shards()[part]
+        hashes = known_hashes(samples)
+        records = same_records(run.recipe, shard, hashes, Meter(run.store, "retract", part))
+        record = next(record for at, record in enumerate(records) if at == row)
+    except (BadInput, OSError, IndexError, StopIteration):
+        return None
+    if record.image is None:
+        return None
+    sidecar = sidecar_rows(run, part, pa.array([row]))
+    at = sidecar.schema.get_field_index("weight")
+    sidecar = sidecar.set_column(at, sidecar.schema.field(at), pa.array([1.0], pa.float32()))
+    return Arrival(samples.slice(row, 1).to_pylist()[0], record.image, sidecar)
+
+
+def _rewrite(run: Run, new: Run, change: Change) -> None:
+    """Stage everything that holds a matched sample."""
+    ledger = change.ledger
+    ledger.write(new)
+    gone = [position for position in change.matched if ledger.row(position)["mask"] != 0]
+    by_part: dict[int, list[int]] = defaultdict(list)
+    for position in gone:
+        by_part[ledger.place(position)[0]].append(position)
+    for part, positions in sorted(by_part.items()):
+        rows = [ledger.place(position)[1] for position in positions]
+        purge_downloads(new, part, rows)
+        purge_scores(new, part, rows, {str(ledger.row(position)["uid"]) for position in positions})
+    matched_parts: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    for position, found in sorted(change.matched.items()):
+        matched_parts[ledger.place(position)[0]] += found
+    for part, found in sorted(matched_parts.items()):
+        replace_matches(new, part, pa.Table.from_pylist(found, schema=MATCHES))
+    uids = {str(ledger.row(position)["uid"]) for position in gone}
+    purge_duplicates(new, set(gone))
+    purge_latents(new, uids)
+    for shard in sorted(set(change.retracted.values())):
+        leave = {str(ledger.row(p)["uid"]) for p, found in change.retracted.items() if found == shard}
+        rewrite_shard(new, shard, leave, change.arrivals[shard])
+    write_index(new)
+    new.store.delete(REPORT)
+
+
+def _record(
+    run: Run, new: Run, change: Change, requests: list[dict[str, Any]], snapshot: Snapshot, keys: Keys
+) -> dict[str, Any]:
+    """Stage manifest, receipts and the record of what was done; make it all take effect."""
+    stage = new.store
+    assert isinstance(stage, Staged)
+    old = read_manifest(run)
+    purged = {
+        name: {"before": _sha256(run, name), "after": _sha256(new, name)}
+        for name in sorted({*stage.changed, *stage.removed})
+        if name.endswith((".tar", ".parquet")) and run.store.exists(name)
+    }
+    pin(new, snapshot)
+    before = keep_version(run, stage)
+    counts = counts_after(old["content"]["counts"], change.ledger.delta)
+    body = build(new, counts, VERSIONS, before)
+    at = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    records = retraction_records(run.store)
+    record = {
+        "at": at,
+        "before": before,
+        "after": body["content_hash"],
+        "registry": snapshot_body(snapshot),
+        "entries": [request["entry"] for request in requests],
+        "left": sorted(str(change.ledger.row(position)["uid"]) for position in change.retracted),
+        "came": sorted(promotion.uid for promotion in change.came),
+        "purged": purged,
+    }
+    stage.write(f"{RETRACTIONS}/{len(records) + 1:05d}.json", json.dumps(record, indent=1, sort_keys=True).encode())
+    record["receipts"] = [
+        write_receipt(stage, _receipt(run, change, request, record, records), keys.receipts) for request in requests
+    ]
+    write_manifest(new, body)
+    if keys.manifest is not None:
+        sign(new, keys.manifest)
+    stage.commit()
+    return record
+
+
+def _sha256(run: Run, name: str) -> str | None:
+    if not run.store.exists(name):
+        return None
+    with run.store.open(name) as stream:
+        return sha256_stream(stream)
+
+
+def _receipt(
+    run: Run, change: Change, request: dict[str, Any], record: dict[str, Any], records: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """Return the receipt for one entry of the registry."""
+    found = []
+    for position, rows in sorted(change.matched.items()):
+        for row in (row for row in rows if row["entry"] == request["entry"]):
+            found.append(_found(run, change, position, row, record, records))
+    versions = sorted({version for sample in found for version in sample.versions})
+    checkpoints = [vars(training) for training in trainings(run.store, set(versions))]
+    missing = [promotion.uid for promotion in change.not_followed]
+    return {
+        "format": FORMAT,
+        "request": request,
+        "registry": record["registry"],
+        "dataset": {"name": run.recipe.name, "before": record["before"], "after": record["after"]},
+        "at": record["at"],
+        "matched": [sample.body() for sample in found],
+        "checkpoints_trained_on_a_version_that_held_one": checkpoints,
+        "followers_not_readable": missing,
+        "not_in_our_hands": "the input that the dataset was made from, copies of shards that others took, "
+        "and the checkpoints named above, which this program does not change",
+    }
+
+
+def _found(
+    run: Run,
+    change: Change,
+    position: int,
+    row: dict[str, Any],
+    record: dict[str, Any],
+    records: list[dict[str, Any]],
+) -> Found:
+    part, at = change.ledger.place(position)
+    sample = run.table("samples", part, ["uid", "sha256", "url", "creator"]).slice(at, 1).to_pylist()[0]
+    kept = position in change.retracted
+    places = [part_name(folder, part, "") for folder in _HOLDERS]
+    places += [shard_name(change.retracted[position])] if kept else []
+    held = [name for name in record["purged"] if name.rpartition(".")[0] in places or name.startswith("latents/")]
+    if change.ledger.row(position)["mask"] == 0:
+        held = []
+    followers = tuple(p.uid for p in change.came if p.follows == sample["uid"])
+    return Found(
+        **sample,
+        method=row["method"],
+        detail=row["detail"],
+        decision_before="kept" if change.before[position]["mask"] == 0 else "dropped",
+        held_by=tuple(held),
+        versions=tuple(versions_with(run, sample["uid"], records)) if kept else (),
+        followed_by=followers,
+    )

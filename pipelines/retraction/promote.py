@@ -1,0 +1,140 @@
+"""Who follows a retracted sample: the next best of its near-duplicates, if it is itself clean.
+
+The choice is the recipe's own (`duplicates.keep`), made again among the samples that had been dropped as
+duplicates of the retracted one, and only among those.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from filters.reasons import Reason
+from filters.rules import mask
+from filters.selection import preference_key, representatives
+from pipelines.jobs.decide import nearness, numbers
+from pipelines.jobs.dedup import CLUSTERS_FILE
+from pipelines.retraction.ledger import LedgerEditor
+from pipelines.run.directory import Run
+from pipelines.run.parts import read_table
+
+_DUPLICATE = mask(Reason.EXACT_DUPLICATE, Reason.NEAR_DUPLICATE)
+_COLUMNS = ["uid", "sha256", "phash", "width", "height", "similarity"]
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """A sample that is kept from now on: its position, the shard of the one that it follows, its state before."""
+
+    position: int
+    uid: str
+    follows: str
+    shard: int
+    before: dict[str, Any]
+
+
+class Room:
+    """How many samples of each group the recipe's cap still admits; counts the ledger when first asked."""
+
+    def __init__(self, run: Run, ledger: LedgerEditor) -> None:
+        self._run, self._ledger = run, ledger
+        self._kept: Counter[str] | None = None
+
+    def take(self, position: int) -> bool:
+        """Take a place for the sample in its group; False where there is none."""
+        balance, group = self._run.recipe.balance, self._ledger.row(position)["group"]
+        if balance is None or not group:
+            return True
+        if self._kept is None:
+            self._kept = self._count()
+        self._kept[group] += 1
+        return self._kept[group] <= balance.cap
+
+    def leave(self, positions: list[int]) -> None:
+        """Give back the places of samples that are no longer kept."""
+        if self._run.recipe.balance is not None:
+            self._kept = self._kept or self._count()
+            self._kept.subtract(str(self._ledger.row(position)["group"]) for position in positions)
+
+    def _count(self) -> Counter[str]:
+        kept: Counter[str] = Counter()
+        for table in self._run.tables("ledger", ["group", "decision"]):
+            rows = table.filter(pc.equal(table.column("decision").cast(pa.string()), "kept"))
+            for item in pc.value_counts(rows.column("group").combine_chunks()).to_pylist():
+                kept[str(item["values"])] += item["counts"]
+        return kept
+
+
+def promote(run: Run, ledger: LedgerEditor, retracted: dict[int, int]) -> list[Promotion]:
+    """Choose who follows the samples at the positions `retracted` (with the shard of each); edits the ledger.
+
+    A follower whose group is full under the recipe's cap gets `BALANCE_CAP`.
+    """
+    heads = {str(ledger.row(position)["uid"]): shard for position, shard in retracted.items()}
+    groups = _clusters(run, ledger, retracted, set(heads)) if run.recipe.duplicates and retracted else []
+    found: list[Promotion] = []
+    room = Room(run, ledger)
+    if groups:
+        room.leave(list(retracted))
+    for members in groups:
+        rows = _table(run, ledger, members)
+        kept = np.array([ledger.row(member)["mask"] == 0 for member in members])
+        stays = _choice(run, rows, kept)
+        uids, hashes = rows.column("uid").to_pylist(), rows.column("sha256").to_pylist()
+        for row in np.flatnonzero(~kept):
+            head, before = int(stays[row]), ledger.row(members[row])
+            if head != row:
+                same = hashes[row] == hashes[head]
+                reason = Reason.EXACT_DUPLICATE if same else Reason.NEAR_DUPLICATE
+                ledger.stand_behind(members[row], uids[head], reason)
+                continue
+            follows = str(before["duplicate_of"])
+            ledger.promote(members[row], heads[follows])
+            if room.take(members[row]):
+                found.append(Promotion(members[row], uids[row], follows, heads[follows], before))
+            else:
+                ledger.drop(members[row], mask(Reason.BALANCE_CAP))
+    return found
+
+
+def _clusters(run: Run, ledger: LedgerEditor, retracted: dict[int, int], heads: set[str]) -> list[list[int]]:
+    """Return for each touched cluster the positions of its kept members and of those that may follow."""
+    table = read_table(run.store, CLUSTERS_FILE, ["position", "cluster"])
+    hit = table.filter(pc.is_in(table.column("position"), value_set=pa.array(sorted(retracted), pa.int64())))
+    table = table.filter(pc.is_in(table.column("cluster"), value_set=hit.column("cluster").combine_chunks()))
+    found: dict[int, list[int]] = {}
+    for position, cluster in zip(*(table.column(name).to_pylist() for name in ("position", "cluster")), strict=True):
+        row = ledger.row(position)
+        follows = row["duplicate_of"] in heads and row["mask"] & ~_DUPLICATE == 0
+        if row["mask"] == 0 or follows:
+            found.setdefault(cluster, []).append(position)
+    return [sorted(members) for _, members in sorted(found.items())]
+
+
+def _table(run: Run, ledger: LedgerEditor, members: list[int]) -> pa.Table:
+    """Return the columns that the choice needs, one row a member, in order."""
+    tables = []
+    for part in sorted({ledger.place(member)[0] for member in members}):
+        rows = [ledger.place(member)[1] for member in members if ledger.place(member)[0] == part]
+        samples, scores = run.table("samples", part, _COLUMNS), run.table("scores", part, _COLUMNS)
+        for name in scores.column_names:
+            if name not in samples.column_names:
+                samples = samples.append_column(scores.schema.field(name), scores.column(name))
+        tables.append(samples.take(rows))
+    return pa.concat_tables(tables)
+
+
+def _choice(run: Run, rows: pa.Table, kept: np.ndarray) -> np.ndarray:
+    """Return for each row (n,) the row that stays for it; who is kept already comes before who may follow."""
+    settings = run.recipe.duplicates
+    assert settings is not None
+    values = {name: numbers(rows, name) for name in ("width", "height", "similarity")}
+    uids, hashes = (np.array(rows.column(name).to_pylist(), dtype=object) for name in ("uid", "sha256"))
+    keys = [preference_key(name, {**values, "uid": uids.astype(str)}) for name in settings.keep]
+    one, alive = np.zeros(rows.num_rows, dtype=np.int64), np.ones(rows.num_rows, dtype=bool)
+    return representatives(one, alive, [~kept, *keys], nearness(rows, hashes, settings))

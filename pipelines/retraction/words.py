@@ -1,0 +1,35 @@
+"""A receipt in words, for whoever asked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+#: Most samples that are told one by one.
+_TOLD = 20
+
+
+def receipt_words(signed: dict[str, Any]) -> str:
+    """Return the lines of a receipt (as `read_receipt` gave it)."""
+    body = signed["receipt"]
+    request, dataset, matched = body["request"], body["dataset"], body["matched"]
+    left = [sample for sample in matched if sample["before"] == "kept"]
+    named = f"{request['kind']} {request['value']!r}"
+    lines = [
+        f"Receipt for entry {request['entry']} of {request['created_at'][:10]}: {named}",
+        f"Dataset {dataset['name']!r}, applied {body['at']}",
+        f"  version before  {dataset['before']}",
+        f"  version now     {dataset['after']}",
+        f"{len(matched)} sample(s) matched; {len(left)} of them had been kept and are out of the shards now.",
+    ]
+    for sample in matched[:_TOLD]:
+        names = ", ".join(sample["removed_from"]) or "nothing: it had never been kept"
+        lines.append(f"  {sample['uid']}  {sample['detail']}  removed from {names}")
+        lines += [f"    followed by near-duplicate {uid}" for uid in sample["followed_by"]]
+    if len(matched) > _TOLD:
+        lines.append(f"  and {len(matched) - _TOLD} more, in the file")
+    seen = body["checkpoints_trained_on_a_version_that_held_one"]
+    lines.append(f"{len(seen)} checkpoint(s) were trained on a version that held one of them" + (":" if seen else "."))
+    lines += [f"  {found['checkpoint']} {found['path']} ({found['finished_at']})" for found in seen]
+    lines.append(f"Not in our hands: {body['not_in_our_hands']}.")
+    lines.append(f"Signed by key {signed['signature']['key_id']}; check it with assay optout receipt verify.")
+    return "\n".join(lines)

@@ -1,0 +1,142 @@
+"""Names are found where captions say who made the picture, however they are spelled, and nowhere else."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from filters.errors import BadInput
+from filters.optout.names import creator_keys, name_entry, name_key, names_in
+
+
+@pytest.mark.parametrize(
+    ("spelling", "key"),
+    [
+        ("José Müller-Straße", "jose muller strasse"),
+        ("MÜLLER-STRASSE, JOSE", "jose muller strasse"),
+        ("Jo\u0301se\u200b  Mu\u0308ller–Strasse", "jose muller strasse"),
+        ("J. R. R. Tolkien", "j r r tolkien"),
+        ("J.R.R. Tolkien", "j r r tolkien"),
+        ("Sinéad O’Connor", "sinead oconnor"),
+        ("Jane Doe's", "jane doe"),
+        ("Søren Łukasz Ærø", "soren lukasz aero"),
+        ("Ｊａｎｅ Ｄｏｅ", "jane doe"),
+        ("Martin Luther King, Jr.", "martin luther king jr"),
+        ("草間彌生", "草間彌生"),
+        ("Мария Ивановна", "мария ивановна"),
+        ("…", ""),
+    ],
+)
+def test_one_name_has_one_spelling(spelling, key):
+    assert name_key(spelling) == key
+
+
+@pytest.mark.parametrize("name", ["", " – ", "x" * 201])
+def test_an_entry_needs_a_name(name):
+    with pytest.raises(BadInput):
+        name_entry(name)
+
+
+@pytest.mark.parametrize(
+    "caption",
+    [
+        "A harbour by Jane Doe",
+        "a harbour BY JANE DOE, oil on canvas",
+        "A harbour in the style of Jane Doe and others",
+        "in the style of John Roe and Jane Doe",
+        "inspired by the artist Jane  Doe.",
+        "Harbour, after Jane Doe (1999)",
+        "© Jane Doe",
+        "©2019 Jane Doe. All rights reserved",
+        "(c) 2019-2021 Jane Doe",
+        "Photo: Jane Doe / Agency",
+        "photo by John Roe & Jane Doe",
+        "by Doe, Jane",
+        'by "Jane Doe"',
+        "by Jané Doë's studio",
+        "Courtesy of Jane Doe",
+        "Copyright 2020 Jane Doe",
+        "by Mrs. Jane Doe",
+        "by Jane-Doe",
+    ],
+)
+def test_names_behind_words_that_state_the_maker_are_found(caption):
+    assert "jane doe" in names_in(caption)
+
+
+@pytest.mark.parametrize(
+    "caption",
+    [
+        "Jane Doe at the harbour",
+        "a portrait of Jane Doe",
+        "standby Jane Doe",
+        "stand-by Jane Doe",
+        "thereafter Jane Doe left",
+        "by Jane Doeling",
+        "by Maryjane Doe",
+        "by the sea with a dog; Jane Doe smiles",
+        "hereby, nobody. Jane Doe",
+    ],
+)
+def test_names_elsewhere_are_not_found(caption):
+    assert "jane doe" not in names_in(caption)
+
+
+@pytest.mark.parametrize("caption", ["art by Banksy", "by banksy, London", "by Banksy in London", "style of Banksy"])
+def test_a_single_word_counts_where_it_is_the_whole_name(caption):
+    assert "banksy" in names_in(caption)
+
+
+def test_titles_and_articles_may_belong_to_a_name_or_not():
+    assert {"lady gaga", "the beatles"} <= names_in("by Lady Gaga") | names_in("poster by The Beatles")
+    assert "jane doe" in names_in("by Lady Jane Doe")
+    assert "banksy" in names_in("by the artist Banksy")
+    assert "tower" not in names_in("by the Tower")
+    assert "sea" not in names_in("by the sea")
+
+
+@pytest.mark.parametrize("caption", ["by Banksy Smith", "after Banksy", "Banksy", "by Banksybar"])
+def test_a_single_word_that_is_part_of_a_longer_name_does_not_count(caption):
+    assert "banksy" not in names_in(caption)
+
+
+def test_a_short_single_word_counts_only_as_by_name():
+    assert "bo" in names_in("drawn by Bo.")
+    assert "bo" in names_in("drawn by Bo")
+    for caption in ("drawn by Bo in Paris", "in the style of Bo", "© Bo", "after Bo"):
+        assert "bo" not in names_in(caption)
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        *("Jane Doe", "Doe, Jane", "jane doe; John Roe", "John Roe & Jane Doe", "John Roe, Jane Doe", "by Jane Doe"),
+        *("© 2020 Jane Doe / Agency", "Jane Doe (b. 1970)", "Photo: Jane Doe", "JANE   DOË", "John Roe\nJane Doe"),
+    ],
+)
+def test_creator_fields_name_each_creator(field):
+    assert "jane doe" in creator_keys(field)
+
+
+def test_a_first_name_in_a_field_is_no_creator_of_that_name():
+    assert "jane" not in creator_keys("Doe, Jane")
+    assert "jane" not in creator_keys("Jane Doe")
+
+
+@given(st.text(max_size=300))
+@settings(max_examples=200, deadline=None)
+def test_no_text_raises(text):
+    for prefix in ("", "by ", "© "):
+        names_in(prefix + text)
+        creator_keys(prefix + text)
+
+
+@pytest.mark.parametrize("piece", ["by ", "by a b ", "(", "in ", "in the style of a ", " ", "©", "a, ", "by by-", "é"])
+def test_long_hostile_captions_take_little_time(piece):
+    began = time.process_time()
+    names_in(piece * (100_000 // len(piece)))
+    creator_keys(piece * (100_000 // len(piece)))
+    assert time.process_time() - began < 2
