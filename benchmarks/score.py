@@ -21,6 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -316,6 +317,7 @@ def main() -> None:
     options = parser.parse_args()
     only = options.only or ("stage", "cheap", "memory", "rival")
     torch.set_num_threads(1)
+    cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory(prefix="assay-score-") as folder:
         work = Path(folder)
         settings = Settings(

@@ -21,7 +21,8 @@ from pipelines.run.directory import Run
 VEIL_FROM = 0.5
 
 _SAMPLES = ["uid", "key", "shard", "caption", "width", "height", "format", "failure", "failure_detail"]
-_LEDGER = ["decision", "primary_reason", "reasons", "duplicate_of", "group"]
+_LEDGER = ["decision", "primary_reason", "reasons", "group"]
+_EVIDENCE = ["duplicate_of", "duplicate_method", "duplicate_distance"]
 
 Row = dict[str, Any]
 
@@ -52,6 +53,7 @@ class Pair:
     dropped: Card
     stands: Card | None
     note: str
+    distance: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -77,10 +79,10 @@ class Shown:
 def show(run: Run, boards: list[Board], rules: list[AppliedRule]) -> list[Shown]:
     """Fetch what the boards' picks need and turn them into cards, still without pictures."""
     places = {(pick.part, pick.row) for board in boards for pick in board.chosen()}
-    rows = _fetch(run, places, rules)
+    rows = fetch(run, places, rules)
     wanted = {rows[p.part, p.row]["duplicate_of"] for b in boards if b.kind == "pairs" for p in b.chosen()}
     partners = _locate(run, {uid for uid in wanted if uid})
-    rows.update(_fetch(run, set(partners.values()), rules))
+    rows.update(fetch(run, set(partners.values()), rules))
     shown = []
     for board in boards:
         if board.kind == "pairs":
@@ -94,18 +96,16 @@ def show(run: Run, boards: list[Board], rules: list[AppliedRule]) -> list[Shown]
     return shown
 
 
-def _fetch(run: Run, places: set[tuple[int, int]], rules: list[AppliedRule]) -> dict[tuple[int, int], Row]:
+def fetch(run: Run, places: set[tuple[int, int]], rules: list[AppliedRule]) -> dict[tuple[int, int], Row]:
     """Read the rows at (part, row) with all that a card may say."""
     wanted = sorted({rule.column for rule in rules})
     found: dict[tuple[int, int], Row] = {}
     for part in sorted({part for part, _ in places}):
         rows = sorted(row for p, row in places if p == part)
         take = pa.array(rows, pa.int64())
-        scores = run.table("scores", part, ["failure", "failure_detail", "phash", RULES["nsfw"].column, *wanted]).take(
-            take
-        )
+        scores = run.table("scores", part, ["failure", "failure_detail", RULES["nsfw"].column, *wanted]).take(take)
         samples = run.table("samples", part, list(dict.fromkeys([*_SAMPLES, *wanted]))).take(take)
-        ledger = run.table("ledger", part, _LEDGER).take(take)
+        ledger = run.table("ledger", part, [*_LEDGER, *_EVIDENCE]).take(take)
         for row, *dicts in zip(rows, scores.to_pylist(), samples.to_pylist(), ledger.to_pylist(), strict=True):
             merged: Row = {}
             for values in dicts:
@@ -178,22 +178,32 @@ def _pair(board: Board, pick: Pick, rows: dict[tuple[int, int], Row], partners: 
     stands = plain_card(other, board.reason)
     # the same picture stands beside it: what hides one hides both
     dropped.veiled = stands.veiled = dropped.veiled or stands.veiled
-    return Pair(dropped, stands, _difference(board.reason, row, other))
+    return Pair(dropped, stands, difference(row), row["duplicate_distance"] or 0.0)
 
 
-def _difference(reason: Reason, one: Row, other: Row) -> str:
-    if reason is not Reason.NEAR_DUPLICATE:
-        return "same bytes"
-    if one.get("phash") is None or other.get("phash") is None:
-        return ""
-    bits = (one["phash"] ^ other["phash"]).bit_count()
-    return f"{bits} of 64 bits differ"
+#: How a distance is told, by method; `{}` stands for it.
+_TOLD = {
+    "sha256": "same bytes",
+    "pixels": "same pixels",
+    "phash": "{:.0f} of 64 bits differ (pHash)",
+    "pdq": "{:.0f} of 256 bits differ (PDQ)",
+    "pdq_dihedral": "{:.0f} of 256 bits differ, flipped or turned (PDQ)",
+    "embedding": "cosine {:.3f}",
+}
 
 
-def _by_distance(pair: Pair) -> tuple[int, str]:
-    """Order pairs by how far apart their hashes are: the doubtful ones first."""
-    bits = pair.note.split(" ")[0]
-    return -(int(bits) if bits.isdigit() else 0), pair.dropped.uid
+def difference(row: Row) -> str:
+    """Tell how far a dropped duplicate is from the sample that stands in its place, and by which method."""
+    if row["duplicate_method"] is None:
+        return "same sample" if row["duplicate_of"] else ""
+    distance = row["duplicate_distance"]
+    shown = 1 - distance if row["duplicate_method"] == "embedding" else distance
+    return _TOLD[row["duplicate_method"]].format(shown)
+
+
+def _by_distance(pair: Pair) -> tuple[float, str]:
+    """Order pairs by how far apart they are: the doubtful ones first."""
+    return -pair.distance, pair.dropped.uid
 
 
 def attach_pictures(run: Run, shown: list[Shown], budget: int) -> list[str]:

@@ -18,6 +18,7 @@ from pipelines.jobs.decide import decide_fingerprint
 from pipelines.jobs.finish import run_counts
 from pipelines.run.directory import Run
 from pipelines.run.manifest import SIGNATURE, content_hash, read_manifest
+from pipelines.run.recipe_duplicates import Duplicates
 from pipelines.run.signing import check_signature
 
 #: Rows of a table of inputs, values of an allow-list, characters of the recipe: what a page can bear.
@@ -159,6 +160,7 @@ def choices(run: Run) -> list[tuple[str, str]]:
         found = ["equal bytes (SHA-256)"] if recipe.duplicates.exact else []
         if recipe.duplicates.phash_distance is not None:
             found.append(f"perceptual hashes within {recipe.duplicates.phash_distance} of 64 bits")
+        found += _further(recipe.duplicates, recipe.scorers)
         joined = " or ".join(found) or "nothing counts as a duplicate"
         rows.append(("Duplicates", f"{joined}; who stays: {', then '.join(recipe.duplicates.keep)}"))
     balance = recipe.balance
@@ -167,6 +169,17 @@ def choices(run: Run) -> list[tuple[str, str]]:
     rows.append(("Similarity model", recipe.similarity.model))
     rows.append(("Scorers", ", ".join(recipe.scorers)))
     return rows
+
+
+def _further(settings: Duplicates, scorers: list[str]) -> list[str]:
+    """Return the methods beside bytes and pHash, in words."""
+    found = []
+    if settings.pdq_distance is not None and "pdq" in scorers:
+        turns = " in any flip or turn" if settings.dihedral else ""
+        found.append(f"PDQ hashes within {settings.pdq_distance} of 256 bits{turns}")
+    if settings.cosine is not None:
+        found.append(f"embeddings with a cosine of at least {settings.cosine:g}")
+    return found
 
 
 def unsaid(run: Run, columns: list[Column]) -> list[tuple[str, str]]:
@@ -179,17 +192,14 @@ def unsaid(run: Run, columns: list[Column]) -> list[tuple[str, str]]:
         else "No NSFW scorer was run. Nothing in this dataset, and no picture on this page, was checked."
     )
     return [
-        ("Opt-outs", "No opt-out signal was read: no robots.txt, TDMRep, AIPREF, ai.txt, C2PA or XMP, no registry."),
+        ("Opt-outs", _unread_rights(run)),
         ("Licences", "They stand as the input states them. Nobody checked that whoever stated one could grant it."),
         (
             "Bias",
             "No audit ran. Who is in this dataset, and whom each rule removed most often, was not measured.",
         ),
         ("NSFW", nsfw),
-        (
-            "Known harmful material",
-            "Pictures were not compared with any hash list of known illegal or harmful material.",
-        ),
+        ("Known harmful material", _harmful(run)),
         (
             "Fit of caption and picture",
             f"{clean(run.recipe.similarity.model)} ranks pairs; how well it does so on this data was not measured, "
@@ -197,10 +207,10 @@ def unsaid(run: Run, columns: list[Column]) -> list[tuple[str, str]]:
         ),
         (
             "Near-duplicates",
-            "They are found by one perceptual hash. Crops, rotations and redrawn copies are missed, and two different "
-            "simple pictures may share a hash; recall and precision were not measured here.",
+            "Perceptual hashes miss crops, small rotations and redrawn copies, and two different simple pictures may "
+            "share a hash (colour does not count); recall and precision were not measured on this data.",
         ),
-        ("Evaluation sets", "The samples were not compared with any benchmark that a model may be tested on later."),
+        ("Evaluation sets", _against(run)),
         (
             "The galleries",
             "Each shows a dozen samples chosen by a fixed rule, one of each duplicate cluster first. They help to "
@@ -208,3 +218,30 @@ def unsaid(run: Run, columns: list[Column]) -> list[tuple[str, str]]:
         ),
         ("File hashes", "This page does not hash the shards again. `assay manifest verify` does."),
     ]
+
+
+def _unread_rights(run: Run) -> str:
+    if run.recipe.input.kind == "url":
+        return "Terms of use and other words for people were not judged, and pages only where `fetch.pages` says so."
+    return (
+        "The files' metadata and the records were read. The hosts that the pictures came from were not asked: no "
+        "robots.txt, header, TDMRep or AIPREF speaks here. Words for people were not judged."
+    )
+
+
+def _harmful(run: Run) -> str:
+    lists = len(run.recipe.rights.harmful)
+    if not lists:
+        return "Pictures were not compared with any hash list of known illegal or harmful material."
+    return (
+        f"Pictures were compared with {lists} hash list{'s' if lists != 1 else ''}. What no list holds was not found."
+    )
+
+
+def _against(run: Run) -> str:
+    sets = len(run.recipe.duplicates.against) if run.recipe.duplicates else 0
+    if not sets:
+        return "The samples were not compared with any benchmark that a model may be tested on later."
+    return (
+        f"The samples were compared with {sets} other set{'s' if sets != 1 else ''}, by hashes; with no further one."
+    )

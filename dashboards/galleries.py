@@ -21,7 +21,16 @@ from filters.rules import mask
 PICTURES, PAIRS, FAILURES = 12, 12, 20
 
 #: Stages whose samples have no picture to show.
-UNREADABLE = (Stage.INGEST, Stage.CONTENT, Stage.DECODE)
+UNREADABLE = (Stage.INGEST, Stage.FETCH, Stage.CONTENT, Stage.DECODE)
+
+#: Reasons whose pictures are not shown: who reserved them did not ask for a gallery.
+RESERVED = (
+    Reason.OPTED_OUT,
+    Reason.REGISTRY_OPT_OUT,
+    Reason.CREATOR_NAMED,
+    Reason.LOOK_ALIKE,
+    Reason.OPT_OUT_UNREADABLE,
+)
 
 
 @dataclass(frozen=True, order=True)
@@ -61,6 +70,8 @@ class Board:
     def offer(self, view: View) -> None:
         """Take in one part."""
         wanted, distance = self.candidates(view)
+        if self.kind != "failures":
+            wanted = wanted & ((view.masks & mask(*RESERVED)) == 0)
         rows = np.flatnonzero(wanted)
         secondary = (view.primary != mask(self.reason)) & ~view.kept
         if len(self.picks) == self.size:
@@ -107,7 +118,7 @@ class Board:
 
 def boards_for(reason: Reason, rules: list[AppliedRule]) -> list[Board]:
     """Return the boards of one reason's section."""
-    if reason.stage in UNREADABLE:
+    if reason.stage in UNREADABLE or reason in RESERVED:
         return [Board(reason, "failures", FAILURES, _random(reason))]
     if reason.stage is Stage.DUPLICATE:
         return [Board(reason, "pairs", PAIRS, _random(reason))]

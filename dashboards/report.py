@@ -11,9 +11,11 @@ import jinja2
 from audit.counts import funnel
 from dashboards import facts, figures
 from dashboards.cards import Shown, attach_pictures, show
+from dashboards.clusters import largest_clusters
 from dashboards.galleries import boards_for
 from dashboards.histograms import Histogram
 from dashboards.queries import AppliedRule, Column, Survey, applied_rules, empty_histograms, score_columns, views
+from dashboards.rights import rights_facts
 from dashboards.text import clean, number, score, share, ticked
 from filters.errors import AssayError, BadInput
 from filters.reasons import Reason
@@ -102,6 +104,7 @@ def render_report(run: Run) -> bytes:
     context = _context(run)
     template = _environment().get_template("report.html")
     shown = [item for section in context["sections"] for item in section.shown]
+    shown += [found.shown for found in context["clusters"]]
     for budget in _PICTURE_BUDGETS:
         unread = attach_pictures(run, shown, budget)
         page = template.render(**context, unread=unread[:3]).encode()
@@ -130,10 +133,12 @@ def _context(run: Run) -> dict[str, Any]:
         "state": state,
         "steps": funnel(state.counts),
         "sections": [_section(reason, state.counts.dropped, survey, charts, shown) for reason in applied],
+        "clusters": largest_clusters(run),
         "silent": [reason for reason in Reason if reason not in applied],
         "readable": survey.readable,
         "rules": facts.rule_rows(rules, survey),
         "choices": facts.choices(run),
+        "rights": rights_facts(run),
         "figures": charts,
         "capped": survey.capped.most_common(_GROUPS),
         "capped_groups": len(survey.capped),

@@ -319,14 +319,33 @@ class Reason(str, Enum):
     EXACT_DUPLICATE = (
         "EXACT_DUPLICATE",
         Stage.DUPLICATE,
-        "The picture's bytes (SHA-256) are those of the sample that was kept.",
+        "The picture's bytes (SHA-256), or its decoded pixels, are those of the sample that was kept.",
         "Set `duplicates.exact: false` to keep them.",
     )
     NEAR_DUPLICATE = (
         "NEAR_DUPLICATE",
         Stage.DUPLICATE,
-        "The picture's perceptual hash is within `duplicates.phash_distance` bits of that of the one that was kept.",
-        "Change `duplicates.phash_distance`.",
+        "The picture's perceptual hash (pHash, PDQ, PDQ of a flip or turn) is within the recipe's bits of that of the "
+        "one that was kept.",
+        "Change `duplicates.phash_distance`, `duplicates.pdq_distance` or `duplicates.dihedral`.",
+    )
+    SEMANTIC_DUPLICATE = (
+        "SEMANTIC_DUPLICATE",
+        Stage.DUPLICATE,
+        "The picture's embedding is within `duplicates.cosine` of that of the sample that was kept, and no hash is.",
+        "Change `duplicates.cosine`; bounds belong to one encoder.",
+    )
+    CONTAMINATED = (
+        "CONTAMINATED",
+        Stage.DUPLICATE,
+        "The picture is also in one of the sets of `duplicates.against`; `duplicates/contamination` says in which.",
+        "Nothing, or take the set out of `duplicates.against`.",
+    )
+    THINNED = (
+        "THINNED",
+        Stage.DUPLICATE,
+        "The picture is no duplicate, but so much like another kept sample that semantic thinning left it out.",
+        "Change `duplicates.thin`.",
     )
     # -- balance ---------------------------------------------------------------------------------------
     BALANCE_CAP = (

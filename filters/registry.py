@@ -40,6 +40,7 @@ SCORERS = LazyScorers(
         "size": "filters.scorers.size:SizeScorer",
         "hashes": "filters.scorers.hashes:HashScorer",
         "pdq": "filters.scorers.pdq:PdqScorer",
+        "pixels": "filters.scorers.pixels:PixelScorer",
         "caption": "filters.scorers.captions:CaptionScorer",
         "language": "filters.scorers.language:LanguageScorer",
         "technical": "filters.scorers.technical:TechnicalScorer",

@@ -6,12 +6,20 @@ Pure functions over columns; all ties are broken by the data itself, never by th
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
 
 #: What may decide which member of a cluster stays. True: more is better.
-PREFERENCES = {"resolution": True, "similarity": True, "uid": False}
+PREFERENCES = {
+    "resolution": True,
+    "similarity": True,
+    "aesthetic": True,
+    "licence": False,
+    "date": False,
+    "uid": False,
+}
 
 
 def repeated(uids: np.ndarray, alive: np.ndarray) -> np.ndarray:
@@ -27,7 +35,11 @@ def repeated(uids: np.ndarray, alive: np.ndarray) -> np.ndarray:
 
 
 def representatives(
-    clusters: np.ndarray, alive: np.ndarray, keys: list[np.ndarray], near: Callable[[int, np.ndarray], np.ndarray]
+    clusters: np.ndarray,
+    alive: np.ndarray,
+    keys: list[np.ndarray],
+    near: Callable[[int, np.ndarray], np.ndarray],
+    groups: np.ndarray | None = None,
 ) -> np.ndarray:
     """Return for each living row the position of the row that stays for it; -1 where not alive.
 
@@ -36,6 +48,8 @@ def representatives(
     `near(row, others)`: bool for each of `others`, whether it is a duplicate of `row` itself. The best of a
     cluster stays for all that are near to it, then the best of the rest, and so on: in a chain of likenesses
     the ends are not taken for the same picture.
+    `groups` (n,) of str: before all keys, the member stays whose group has the fewest rows that stay so far (rows
+    in no cluster count first, then cluster after cluster in their order); rows without a group come last.
     """
     stays = np.full(len(clusters), -1, dtype=np.int64)
     living = np.flatnonzero(alive)
@@ -45,22 +59,37 @@ def representatives(
         return stays
     order = np.lexsort([members, *(key[members] for key in reversed(keys)), clusters[members]])
     ranked = members[order]
+    single = living[clusters[living] < 0]
+    counts: Counter[str] | None = None if groups is None else Counter(groups[single].tolist())
     for left in np.split(ranked, np.flatnonzero(np.diff(clusters[ranked])) + 1):
         while len(left):
-            taken = near(int(left[0]), left)
-            taken[0] = True
-            stays[left[taken]] = left[0]
+            best = 0 if groups is None or counts is None else _rarest(groups[left], counts)
+            taken = near(int(left[best]), left)
+            taken[best] = True
+            stays[left[taken]] = left[best]
             left = left[~taken]
     return stays
 
 
+def _rarest(groups: np.ndarray, counts: Counter[str]) -> int:
+    """Return the first of the members whose group is the rarest so far, and count it."""
+    names: list[str] = groups.tolist()
+    best = min(range(len(names)), key=lambda member: (not names[member], counts[names[member]], member))
+    counts[names[best]] += 1
+    return best
+
+
 def preference_key(name: str, columns: dict[str, np.ndarray]) -> np.ndarray:
-    """Return the sort key (smaller is better) for a preference name of `PREFERENCES`."""
+    """Return the sort key (smaller is better) for a preference name of `PREFERENCES`.
+
+    `columns` holds what the name asks for: width and height for `resolution`, else a column of that name; `licence`
+    and `date` as numbers of which the smaller is the better.
+    """
     if name == "uid":
         return columns["uid"]
     wanted: np.ndarray = columns["width"] * columns["height"] if name == "resolution" else columns[name]
-    key: np.ndarray = -wanted.astype(np.float64)
-    return key
+    key: np.ndarray = wanted.astype(np.float64)
+    return -key if PREFERENCES[name] else key
 
 
 def over_cap(groups: np.ndarray, uids: np.ndarray, alive: np.ndarray, cap: int, seed: int) -> np.ndarray:

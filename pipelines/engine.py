@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -44,6 +45,26 @@ class Engine:
             raise BadInput(f"--runner {self.runner} is refused: {REFUSED[self.runner]}")
 
 
+#: Set once the user has interrupted this process; signals belong to the whole process.
+_INTERRUPTED = threading.Event()
+
+
+def interrupt(signum: int, frame: object) -> None:
+    """Handle SIGINT: raise KeyboardInterrupt, and remember it.
+
+    Python drops an exception that a handler raises inside a destructor or a weak reference's callback (imports run
+    many of those), so that the interrupt alone can get lost.
+    """
+    _INTERRUPTED.set()
+    raise KeyboardInterrupt
+
+
+def heed_interrupt() -> None:
+    """Raise KeyboardInterrupt where one got lost."""
+    if _INTERRUPTED.is_set():
+        raise KeyboardInterrupt
+
+
 class PartWork(Protocol):
     """Work on parts: picklable, loads its models once a process, writes each part and its marker."""
 
@@ -66,6 +87,7 @@ class StageError(AssayError):
 
 def run_parts(engine: Engine, stage: str, work: PartWork, indices: Sequence[int]) -> None:
     """Run `work` on every part. Raises `AssayError` with one line; parts done so far stay done."""
+    heed_interrupt()
     if not indices:
         return
     if engine.runner == PLAIN:

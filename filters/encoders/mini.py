@@ -1,11 +1,11 @@
 """`builtin:mini`: an image-text encoder that ships with the package and needs no network.
 
 Pictures: the posterior of two ImageNet classifiers over 1,000 classes weighs the classes' vectors in a sentence
-encoder's space (ConSE, arXiv:1312.5650, over all classes instead of the best ten). A head trained on public-domain
+encoder's space (ConSE, arXiv:1312.5650, over all classes instead of the best ten). Kernel regression on public-domain
 drawings adds what the classes do not name; a gate lets it through for pictures that look like drawings and shuts it
-for photos, of which it saw none. Texts: a small sentence encoder of our own. docs/models/mini.md states data,
-licences, results and what it is bad at. Matched pairs have a cosine near 0.2, mismatched ones near 0.0: thresholds
-made for CLIP do not carry over.
+for photos, of which it saw none. Texts: a small sentence encoder of our own. The space of both is spread: directions
+that many classes share count less. docs/models/mini.md states data, licences, results and what it is bad at, and
+where the cosines of matched and mismatched pairs lie: thresholds made for CLIP do not carry over.
 """
 
 from __future__ import annotations
@@ -27,8 +27,18 @@ from filters.encoders.packed import read_packed
 from filters.encoders.text_tower import WIDTH, TextTower, WordPieces
 
 SIDE = 224
-HIDDEN = 768
+
+#: Principal components of drawings that the gate goes by.
 COMPONENTS = 64
+
+#: Directions of the features in which drawings are compared.
+AXES = 384
+
+#: Room for drawings that the regression remembers; what is left over is filled with zeros, which do nothing.
+ANCHORS = 4_352
+
+#: How fast the likeness of two pictures falls: exp(STEEPNESS * (cosine - 1)).
+STEEPNESS = 3.0
 
 #: Mean and standard deviation that the classifiers were trained with, for channels in [0, 1]: torchvision's for
 #: MobileNetV2, TensorFlow's (127 and 128 of 255) for EfficientNet-Lite0.
@@ -37,9 +47,6 @@ _DEVIATIONS = ((0.229, 0.224, 0.225), (128 / 255,) * 3)
 
 #: How much EfficientNet-Lite0's logits weigh against MobileNetV2's, whose posterior is as sure with 1.0.
 _SECOND = 1.15
-
-#: Length that standardised features are brought to before the residual's layers.
-LENGTH = 30.0
 
 #: Pictures at once on a CPU: with more, the early layers' activations leave the cache and each costs up to twice.
 _CPU_PICTURES = 4
@@ -57,43 +64,59 @@ class Head(nn.Module):
     labels: Tensor
     temperature: Tensor
     text_centre: Tensor
+    spread: Tensor
     mean: Tensor
     deviation: Tensor
     drawing: Tensor
     components: Tensor
     gate: Tensor
+    axes: Tensor
+    offset: Tensor
+    anchors: Tensor
+    answers: Tensor
+    usual: Tensor
 
     def __init__(self) -> None:
         super().__init__()
-        self.inner = nn.Linear(2 * FEATURES, HIDDEN)
-        self.outer = nn.Linear(HIDDEN, WIDTH)
         shapes = {
-            "labels": (CLASSES, WIDTH),
+            "labels": (CLASSES, WIDTH),  # spread
             "temperature": (),
             "text_centre": (WIDTH,),
+            "spread": (WIDTH, WIDTH),
             "mean": (2 * FEATURES,),
             "deviation": (2 * FEATURES,),
             "drawing": (2 * FEATURES,),
             "components": (COMPONENTS, 2 * FEATURES),
             "gate": (3,),  # largest weight of the residual, distance at which it is halved, width of the step
+            "axes": (AXES, 2 * FEATURES),
+            "offset": (AXES,),  # where the mean of all drawings lies on the axes
+            "anchors": (ANCHORS, AXES),
+            "answers": (ANCHORS, WIDTH),
+            "usual": (WIDTH,),  # what drawings have in common by their classes, taken off
         }
         for name, shape in shapes.items():
             self.register_buffer(name, torch.zeros(shape))
 
     def forward(self, features: Tensor, logits: Tensor) -> Tensor:
         """Return (n, 384) for both classifiers' features (n, 2560) and their mean logits (n, 1000)."""
-        classes = F.normalize((logits / self.temperature).softmax(dim=-1) @ self.labels, dim=-1)
         x = self.standard(features)
-        return classes + self.openness(x) * self.residual(x)
+        return self.classes(logits) + self.openness(x) * self.residual(x)
+
+    def classes(self, logits: Tensor) -> Tensor:
+        """Return (n, 384), each of length 1, what mean logits (n, 1000) say."""
+        return F.normalize((logits / self.temperature).softmax(dim=-1) @ self.labels, dim=-1)
 
     def standard(self, features: Tensor) -> Tensor:
         """Return the features standardised one by one."""
         return (features - self.mean) / self.deviation
 
     def residual(self, x: Tensor) -> Tensor:
-        """Return (n, 384), what the head adds, for standard features."""
-        added: Tensor = self.outer(F.gelu(self.inner(LENGTH * F.normalize(x, dim=-1))))
-        return added
+        """Return (n, 384), what drawings like it are called less what is usual, for standard features."""
+        return likeness(self.place(x), self.anchors) @ self.answers - self.usual
+
+    def place(self, x: Tensor) -> Tensor:
+        """Return (n, 384), where standard features lie among drawings, each of length 1."""
+        return F.normalize(F.normalize(x, dim=-1) @ self.axes.T - self.offset, dim=-1)
 
     def distance(self, x: Tensor) -> Tensor:
         """Return (n, 1), how far standard features are from the plane of drawings."""
@@ -106,6 +129,11 @@ class Head(nn.Module):
         largest, middle, width = self.gate
         weight: Tensor = largest * torch.sigmoid((middle - self.distance(x)) / width)
         return weight
+
+
+def likeness(places: Tensor, others: Tensor) -> Tensor:
+    """Return (n, m), how alike n and m places are: 1 in the same direction, less away from it (a Gaussian kernel)."""
+    return torch.exp(STEEPNESS * (places @ others.T - 1.0))
 
 
 class MiniModel(nn.Module):
@@ -137,18 +165,21 @@ class MiniModel(nn.Module):
         return torch.cat(features, dim=-1), (logits[0] + _SECOND * logits[1]) / 2.0
 
     def encode_text(self, tokens: Tensor, normalize: bool = False) -> Tensor:
-        """Return (n, 384): the sentence vector of length 1 less the centre of all texts, for int64 (n, length)."""
-        vectors = F.normalize(self.text(tokens).float(), dim=-1) - self.head.text_centre
+        """Return (n, 384): the sentence vector less the centre of all texts, spread, for int64 (n, length)."""
+        vectors = (F.normalize(self.text(tokens).float(), dim=-1) - self.head.text_centre) @ self.head.spread
         return F.normalize(vectors, dim=-1) if normalize else vectors
 
 
 def preprocess(image: Image.Image) -> Tensor:
     """Turn an RGB picture into float32 (3, 224, 224) in [0, 1].
 
-    The whole picture is squeezed to a square instead of cut to one, since a caption speaks of all of it
-    (1,200 openclipart pictures and titles: AUC 0.654 squeezed, 0.646 cut).
+    Half of what the longer side has more is cut off, the rest squeezed to a square: a caption speaks of the whole
+    picture, but the classifiers know things of the right shape and size better (docs/models/mini.md).
     """
-    square = image.resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+    width, height = image.size
+    across, down = (width - min(image.size)) / 4, (height - min(image.size)) / 4
+    inside = (across, down, width - across, height - down)
+    square = image.resize((SIDE, SIDE), Image.Resampling.BICUBIC, box=inside)
     values = np.asarray(square, np.float32) / 255.0
     return torch.from_numpy(np.ascontiguousarray(values.transpose(2, 0, 1)))
 
@@ -167,7 +198,7 @@ def load_mini() -> Surface:
         preprocess=preprocess,
         tokenizer=WordPieces(shipped("tokenizer.json")),
         side=SIDE,
-        crops=False,
+        crops=True,  # keeps the shape of large pictures: what is cut off depends on it
     )
 
 

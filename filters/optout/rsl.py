@@ -7,7 +7,7 @@ restrictive. A licence that is named and was not obtained leaves the picture unl
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from filters.optout.base import Document, Evidence, Fetched, Signal, Verdict
@@ -83,9 +83,14 @@ class RslChannel:
             host = ""
         path = path_of(evidence.url or "")
         said: list[Signal] = []
-        for document in (*evidence.rsl, *self._inline(evidence)):
+        for document in evidence.rsl:
             reader = self.compile(document, host)
             said += reader.signals(reader.key(path))
+        for document in self._inline(evidence):
+            reader = self.compile(document, host)
+            # what is captured, and stored, is the page
+            page = evidence.page.sha256 if evidence.page else None
+            said += [replace(signal, evidence_sha256=page) for signal in reader.signals(reader.key(path))]
         captured = {document.url for document in evidence.rsl}
         for url in rsl_urls(evidence, self.agent):
             if url not in captured:

@@ -13,9 +13,11 @@ from PIL import Image
 from filters.decoding import Undecodable, decode
 from filters.errors import BadInput
 from filters.scoring import Scorer
+from pipelines.commands.evaluate_dedup import dedup
 from pipelines.commands.labelled import LabelledFolder, read_labels
 
 app = typer.Typer(no_args_is_help=True, help="Measure an encoder or detector on labelled data.")
+app.command()(dedup)
 
 
 @app.callback()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import importlib
 import os
+import signal
 import sys
 from typing import Any
 
@@ -15,6 +16,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from filters.errors import AssayError
+from pipelines.engine import interrupt
 
 #: Command name -> (module:attribute, one line of help). An attribute is a function or a `typer.Typer`.
 COMMANDS = {
@@ -87,6 +89,8 @@ def _root() -> None:
 
 def main() -> None:
     """Run the command line; turn errors that a user can act on into one line and an exit code."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where a shell has it ignored
+        signal.signal(signal.SIGINT, interrupt)
     sys.exit(invoke(sys.argv[1:]))
 
 

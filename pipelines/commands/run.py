@@ -57,7 +57,7 @@ def run(
             score(this, engine)
             calibrate(this)
             match(this, engine)
-            dedup(this)
+            dedup(this, engine)
             decide(this)
             balance(this, engine)
             finish(this, signer)

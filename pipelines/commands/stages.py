@@ -85,8 +85,10 @@ def score(
         print_json({**counts, "completed": completed} if missing else counts)
 
 
-def dedup(run: RunArgument, as_json: JsonOption = False) -> None:
-    """Find duplicate pairs and clusters from the stored hashes."""
+def dedup(
+    context: typer.Context, run: RunArgument, runner: RunnerOption = "FnApiRunner", as_json: JsonOption = False
+) -> None:
+    """Find duplicate pairs and clusters from the stored hashes and embeddings."""
     from pipelines.jobs import dedup as job
     from pipelines.retraction.versions import sealed
     from pipelines.run.directory import open_run
@@ -95,9 +97,10 @@ def dedup(run: RunArgument, as_json: JsonOption = False) -> None:
     opened = open_run(run)
     with locked(opened.store):
         sealed(opened.store)
-        marker = job.dedup(opened)
+        marker = job.dedup(opened, make_engine(runner, context))
     if as_json:
-        print_json({"in_clusters": marker.rows, **marker.facts})
+        facts = {key: marker.facts[key] for key in ("clusters", "edges", "thinned", "since")}
+        print_json({"in_clusters": marker.rows, **facts})
 
 
 def decide(run: RunArgument, as_json: JsonOption = False) -> None:

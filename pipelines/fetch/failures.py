@@ -13,6 +13,8 @@ HARMFUL = "harmful"
 STATUS = {
     None: OK,
     Reason.OPTED_OUT: OPT_OUT,
+    Reason.REGISTRY_OPT_OUT: OPT_OUT,
+    Reason.CREATOR_NAMED: OPT_OUT,
     Reason.OPT_OUT_UNREADABLE: OPT_OUT,
     Reason.BAD_METADATA: REFUSED,
     Reason.UNREADABLE_SHARD: REFUSED,

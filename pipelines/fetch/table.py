@@ -6,12 +6,15 @@ import json
 from datetime import datetime
 from typing import Any
 
+import pyarrow as pa
+
 from filters.optout.base import Evidence, Headers, Signal, clipped
 from filters.reasons import BY_CODE, Reason
 from pipelines.fetch.download import Outcome
 from pipelines.fetch.evidence import EvidenceStore, Policy, policy_of
 from pipelines.fetch.failures import STATUS, Failure
 from pipelines.fetch.retries import may_pass
+from pipelines.run.recipe import FieldNames
 
 #: Classes that `assay ingest --retry` knows.
 RETRIES = ("network", "http")
@@ -24,6 +27,29 @@ def listed_failure(row: dict[str, Any]) -> Outcome | None:
     if row["failure"] is None:
         return None
     return Outcome(BY_CODE[row["failure"]], row["failure_detail"], None, None, 0, (), None, (), ())
+
+
+def denied(reason: Reason) -> Outcome:
+    """Return the outcome of a row that the registry opted out before anything was asked."""
+    return Outcome(reason, "named by the opt-out registry; nothing was asked for", None, None, 0, (), None, (), ())
+
+
+def listed_samples(rows: list[dict[str, Any]], fields: FieldNames) -> pa.Table:
+    """Return list rows as a samples table that the registry can be asked about; the uid is the row's place in it."""
+    columns = [json.loads(row["columns"]) if row["columns"] else {} for row in rows]
+    texts = {
+        "creator": [_text(found.get(fields.creator)) for found in columns],
+        "caption": [_text(found.get(fields.caption)) for found in columns],
+        "url": [row["url"] for row in rows],
+        "page_url": [row["page_url"] for row in rows],
+    }
+    nothing: list[str | None] = [None] * len(rows)
+    every = {**texts, "domain": nothing, "sha256": nothing, "uid": [str(at) for at in range(len(rows))]}
+    return pa.table({name: pa.array(values, pa.string()) for name, values in every.items()})
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def download_row(listed: dict[str, Any], outcome: Outcome) -> dict[str, Any]:

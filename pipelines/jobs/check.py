@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from audit.compliance import PROBLEMS, Problem, Tally, denied, evidence_lost, too_old, unlicensed
 from filters.errors import GateRefused
@@ -19,7 +17,7 @@ from pipelines.registry.store import Registry, Snapshot, open_registry
 from pipelines.retraction.versions import chain_problems
 from pipelines.run.directory import Run
 from pipelines.run.manifest import read_manifest, verify
-from pipelines.run.parts import part_name
+from pipelines.run.parts import part_name, read_table
 
 #: Most unapplied entries that are named one by one.
 _NAMED = 5
@@ -109,8 +107,8 @@ def _shipped(run: Run) -> set[str]:
     found: set[str] = set()
     for name in run.store.list("shards"):
         if name.endswith(".parquet"):
-            table = pq.read_table(io.BytesIO(run.store.read(name)), columns=["uid"])
-            found.update(table.column("uid").to_pylist())
+            # not pq.read_table: its reader's threads may outlive it and abort the process at its end
+            found.update(read_table(run.store, name, ["uid"]).column("uid").to_pylist())
     return found
 
 

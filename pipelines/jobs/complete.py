@@ -34,7 +34,7 @@ def needed(run: Run, index: int) -> list[int]:
 def without_reserved(run: Run, index: int) -> pa.Table:
     """Return one part's samples, none of them marked reserved: what is completed here, the recipe keeps."""
     samples = run.table("samples", index)
-    return samples.append_column("reserved", pa.array(np.zeros(samples.num_rows, dtype=bool)))
+    return samples.append_column("reserved", pa.nulls(samples.num_rows, pa.string()))
 
 
 @dataclass(frozen=True)

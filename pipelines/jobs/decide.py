@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import ceil, floor, isfinite
 
@@ -31,22 +30,20 @@ from filters.rules import (
     primary_codes,
     reason_lists,
 )
-from filters.selection import over_cap, preference_key, repeated, representatives
+from filters.selection import over_cap, repeated
 from pipelines.jobs.calibrate import load_calibration
 from pipelines.jobs.dedup import CLUSTERS_FILE
+from pipelines.jobs.dedup_against import CONTAMINATION_FILE
+from pipelines.jobs.dedup_choice import Evidence, alike_opt_outs, choice_columns, choose, likeness_of_run, thinned
 from pipelines.jobs.rights import rights_part, rights_state
 from pipelines.run.directory import Run
 from pipelines.run.parts import Marker, PartWriter, fingerprint, finished, part_name, read_marker, read_table
-from pipelines.run.recipe import Duplicates
 from pipelines.run.schema import LEDGER
 
-VERSION = "3"
+VERSION = "4"
 
 #: Columns that a cascade may leave null.
 COSTLY_COLUMNS = frozenset(rule.column for rule in RULES.values() if rule.scorer in COSTLY)
-
-#: Columns of samples and scores that choosing between samples may need.
-_CHOICE = ["uid", "sha256", "phash", "width", "height", "similarity"]
 
 
 @dataclass
@@ -58,7 +55,8 @@ class _Columns:
     table: pa.Table
     groups: np.ndarray
     clusters: np.ndarray
-    duplicate_of: np.ndarray
+    evidence: Evidence
+    alike: np.ndarray
 
 
 def decide(run: Run) -> list[Marker]:
@@ -138,7 +136,8 @@ def joined(run: Run, index: int, columns: list[str]) -> pa.Table:
 
 def _judged(run: Run, parts: list[int], rules: list[AnyRule]) -> _Columns:
     by = run.recipe.balance.by if run.recipe.balance else None
-    wanted = sorted({*needed_columns(rules), *_CHOICE, *([by] if by else [])} - {"uid"})
+    choice = choice_columns(run.recipe)
+    wanted = sorted({*needed_columns(rules), *choice, *([by] if by else [])} - {"uid"})
     tables, masks = [], []
     undecided = 0
     for index in parts:
@@ -148,7 +147,7 @@ def _judged(run: Run, parts: list[int], rules: list[AnyRule]) -> _Columns:
         judged = judge_scored(rules, table) | rights
         undecided += int(((judged == 0) & (failures == 0) & lacking(rules, table)).sum())
         masks.append(np.where(failures != 0, failures | _rights(rules, table, failures, rights), judged))
-        tables.append(table.select([n for n in table.column_names if n in {*_CHOICE, by}]))
+        tables.append(table.select([n for n in table.column_names if n in {*choice, by}]))
     if undecided:
         raise BadInput(
             f"{run.store.url}: {undecided} samples need scores that the cascade spared them; "
@@ -159,8 +158,8 @@ def _judged(run: Run, parts: list[int], rules: list[AnyRule]) -> _Columns:
     clusters = np.full(table.num_rows, -1, dtype=np.int64)
     found = read_table(run.store, CLUSTERS_FILE, ["position", "cluster"])
     clusters[found.column("position").to_numpy()] = found.column("cluster").to_numpy()
-    nobody = np.full(table.num_rows, -1, dtype=np.int64)
-    return _Columns([t.num_rows for t in tables], np.concatenate(masks), table, groups, clusters, nobody)
+    evidence, nobody = Evidence.none(table.num_rows), np.full(table.num_rows, -1, dtype=np.int64)
+    return _Columns([t.num_rows for t in tables], np.concatenate(masks), table, groups, clusters, evidence, nobody)
 
 
 def judge_scored(rules: list[AnyRule], table: pa.Table) -> np.ndarray:
@@ -198,43 +197,29 @@ def _rights(rules: list[AnyRule], table: pa.Table, failures: np.ndarray, rights:
 
 
 def _drop_duplicates(run: Run, columns: _Columns) -> None:
-    """Keep one row of each uid, then one of each cluster, among the rows that no rule has dropped."""
-    uids = np.array(columns.table.column("uid").to_pylist())
-    here = np.arange(len(uids))
-    first = repeated(uids, columns.masks == 0)
-    _mark(columns, first, first != here, mask(Reason.SAME_SAMPLE))
+    """Drop what is in other sets; keep one row of each uid, then one of each cluster, then thin what is left.
+
+    Only rows that no rule has dropped are kept for others: a picture that opted out never stands for its duplicates.
+    """
     settings = run.recipe.duplicates
+    if settings and settings.against:
+        found = read_table(run.store, CONTAMINATION_FILE, ["position"]).column("position").to_numpy()
+        columns.masks[found] |= mask(Reason.CONTAMINATED)
+    uids = np.array(columns.table.column("uid").to_pylist())
+    first = repeated(uids, columns.masks == 0)
+    again = np.flatnonzero(first != np.arange(len(uids)))
+    columns.masks[again] |= mask(Reason.SAME_SAMPLE)
+    columns.evidence.stays[again] = first[again]
     if settings is None:
         return
-    values = {name: numbers(columns.table, name) for name in ("width", "height", "similarity")}
-    keys = [preference_key(name, {**values, "uid": uids}) for name in settings.keep]
-    hashes = np.array(columns.table.column("sha256").to_pylist(), dtype=object)
-    stays = representatives(columns.clusters, columns.masks == 0, keys, nearness(columns.table, hashes, settings))
-    loses = (stays >= 0) & (stays != here)
-    exact = loses & (hashes == hashes[np.where(loses, stays, 0)])
-    _mark(columns, stays, exact, mask(Reason.EXACT_DUPLICATE))
-    _mark(columns, stays, loses & ~exact, mask(Reason.NEAR_DUPLICATE))
-
-
-def nearness(table: pa.Table, hashes: np.ndarray, settings: Duplicates) -> Callable[[int, np.ndarray], np.ndarray]:
-    """Return the test whether rows are duplicates of one row, by equal bytes or by bits of the pHash."""
-    found = table.column("phash").to_pylist() if "phash" in table.column_names else [None] * table.num_rows
-    codes = np.array([code or 0 for code in found], dtype=np.uint64)
-    coded = np.array([code is not None for code in found], dtype=bool)
-    radius = settings.phash_distance
-
-    def near(row: int, others: np.ndarray) -> np.ndarray:
-        same: np.ndarray = (hashes[others] == hashes[row]) & settings.exact
-        if radius is not None and coded[row]:
-            same |= coded[others] & (np.bitwise_count(codes[others] ^ codes[row]) <= radius)
-        return same
-
-    return near
-
-
-def _mark(columns: _Columns, stays: np.ndarray, rows: np.ndarray, reason: np.uint64) -> None:
-    columns.masks[rows] |= reason
-    columns.duplicate_of[rows] = stays[rows]
+    likeness = likeness_of_run(run, columns.table)
+    evidence, masks = choose(run.recipe, columns.table, columns.clusters, columns.masks == 0, likeness)
+    rows = np.flatnonzero(masks)
+    columns.masks |= masks
+    columns.evidence.set(rows, evidence.stays[rows], evidence.method[rows], evidence.distance[rows])
+    gone = thinned(run, columns.table, columns.masks == 0, columns.evidence)
+    columns.masks[gone] |= mask(Reason.THINNED)
+    columns.alike = alike_opt_outs(columns.clusters, columns.masks, likeness)
 
 
 def _drop_over_cap(run: Run, columns: _Columns) -> None:
@@ -245,17 +230,12 @@ def _drop_over_cap(run: Run, columns: _Columns) -> None:
         columns.masks[over] |= mask(Reason.BALANCE_CAP)
 
 
-def numbers(table: pa.Table, name: str) -> np.ndarray:
-    """Return a column as float64 (n,), NaN where it is null or absent."""
-    if name not in table.column_names:
-        return np.full(table.num_rows, np.nan)
-    values: np.ndarray = table.column(name).to_numpy()
-    return values.astype(np.float64)
-
-
 def _write(run: Run, parts: list[int], columns: _Columns, wanted: str, rules: list[AnyRule]) -> list[Marker]:
     shards = planned_shards(columns.masks == 0, run.recipe.shards.samples)
-    whole = ledger_table(columns.table, columns.masks, columns.clusters, columns.duplicate_of, columns.groups, shards)
+    alike = np.where(columns.masks == 0, columns.alike, -1)
+    whole = ledger_table(
+        columns.table, columns.masks, columns.clusters, columns.evidence, alike, columns.groups, shards
+    )  # fmt: skip
     markers, start = [], 0
     described = [explain(rule) for rule in rules]
     for index, rows in zip(parts, columns.rows, strict=True):
@@ -291,7 +271,8 @@ def ledger_table(
     samples: pa.Table,
     masks: np.ndarray,
     clusters: np.ndarray,
-    duplicate_of: np.ndarray,
+    evidence: Evidence,
+    alike: np.ndarray,
     groups: np.ndarray,
     shards: np.ndarray,
 ) -> pa.Table:
@@ -308,7 +289,9 @@ def ledger_table(
         reason_lists(masks),
         pa.array(np.ones(len(masks), dtype=np.float32), mask=~kept),
         pa.array(clusters, mask=clusters < 0),
-        uids.take(pa.array(duplicate_of, mask=duplicate_of < 0)),
+        uids.take(pa.array(evidence.stays, mask=evidence.stays < 0)),
+        *evidence.columns(),
+        uids.take(pa.array(alike, mask=alike < 0)),
         pa.array(groups.tolist(), pa.string()),
         pa.array(shards, pa.int32(), mask=~kept),
     ]

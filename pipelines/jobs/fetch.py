@@ -24,6 +24,9 @@ import pyarrow as pa
 
 from filters.errors import BadInput
 from filters.optout.hash_lists import HarmfulHashes, load_hash_lists
+from filters.optout.judging import rights_masks
+from filters.reasons import BY_CODE, Reason
+from filters.rules import mask, primary_codes
 from pipelines.engine import Engine, run_parts
 from pipelines.fetch.addresses import Network
 from pipelines.fetch.client import Client
@@ -32,18 +35,24 @@ from pipelines.fetch.evidence import EvidenceStore
 from pipelines.fetch.judge import Judge
 from pipelines.fetch.policy_cache import PolicyCache
 from pipelines.fetch.politeness import Hosts
-from pipelines.fetch.table import RETRIES, download_row, listed_failure, retried
+from pipelines.fetch.table import RETRIES, denied, download_row, listed_failure, listed_samples, retried
 from pipelines.jobs.lists import ARTEFACT as LISTS_ARTEFACT
 from pipelines.jobs.lists import slice_list
+from pipelines.jobs.match import key_matches
+from pipelines.jobs.rights import policy_of
 from pipelines.progress import Meter, shown
 from pipelines.run.directory import Run
 from pipelines.run.parts import PartWriter, fingerprint, finished, part_name, read_marker, read_table
 from pipelines.run.recipe_fetch import Fetch
+from pipelines.run.schema import SIGNALS
 from pipelines.run.schema_fetch import DOWNLOADS as SCHEMA
 from pipelines.run.storage import Store
 from pipelines.sources.url import DOWNLOADS, member_name
 
 VERSION = "1"
+
+#: Reasons that the registry gives before a picture is asked for.
+NAMED = (Reason.REGISTRY_OPT_OUT, Reason.CREATOR_NAMED)
 
 #: Parts that one loop may have under way at once; bounds memory and unnamed files.
 UNIT = 8
@@ -127,6 +136,7 @@ class FetchParts:
         with tempfile.TemporaryFile(dir=_folder(self.run_dir.store)) as spool:
             filled = _Rows(read_table(self.run_dir.store, part_name(LISTS_ARTEFACT, part)).to_pylist(), spool)
             await loop.run_in_executor(None, self._carry, part, wanted, filled)
+            await loop.run_in_executor(None, self._deny, filled)
             todo = filled.todo()
             if self.which is not None and not todo:
                 return
@@ -166,6 +176,20 @@ class FetchParts:
                 data = content.read() if content else b""
                 if row.get("sha256") == hashlib.sha256(data).hexdigest():
                     filled.add(positions[row["row"]], row, io.BytesIO(data))
+
+    def _deny(self, filled: _Rows) -> None:
+        """Settle the rows that the registry names by address, maker or caption: they are never asked for."""
+        positions = filled.todo()
+        table = listed_samples([filled.listed[position] for position in positions], self.run_dir.recipe.input.fields)
+        matches = key_matches(self.run_dir, table)
+        if matches.num_rows == 0:
+            return
+        uids = table.column("uid").combine_chunks()
+        masks = rights_masks(uids, SIGNALS.empty_table(), matches, policy_of(self.run_dir.recipe.rights))
+        for at, code in enumerate(primary_codes(masks & mask(*NAMED)).cast(pa.string()).to_pylist()):
+            if code is not None:
+                listed = filled.listed[positions[at]]
+                filled.add(positions[at], download_row(listed, denied(BY_CODE[code])), None)
 
     def _publish(self, part: int, wanted: str, filled: _Rows) -> None:
         """Write the part's files: pictures, rows, marker. Killed in between, the rows tell what is whole."""

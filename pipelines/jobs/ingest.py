@@ -17,6 +17,7 @@ from filters.reasons import BY_CODE, PRECEDENCE, Reason, Stage
 from pipelines.engine import Engine, run_parts
 from pipelines.jobs.fetch import fetch
 from pipelines.jobs.harmful import harmful_hashes, harmful_state, is_harmful, withheld_row
+from pipelines.jobs.match import pin_registry
 from pipelines.jobs.signals import SignalWriter
 from pipelines.progress import Meter, shown
 from pipelines.run.directory import Run
@@ -90,6 +91,7 @@ def ingest(run: Run, engine: Engine) -> None:
 
     Raises `BadInput` for an empty input, `TooManyFailures` over the limit.
     """
+    pin_registry(run)
     fetch(run, engine)
     shards = tuple(make_source(run.recipe.input, run.store).shards())
     work = Ingest(run, shards)

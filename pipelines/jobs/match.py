@@ -23,6 +23,7 @@ from pipelines.registry.store import Registry, Snapshot, open_registry
 from pipelines.run.directory import REGISTRY, Run
 from pipelines.run.parts import PartWriter, fingerprint, finished, part_name
 from pipelines.run.recipe_rights import Rights
+from pipelines.run.schema import MATCHES
 from pipelines.run.signing import load_public
 
 VERSION = "1"
@@ -115,20 +116,20 @@ class Match:
         return fingerprint("match", VERSION, content, run.marker("scores", index).fingerprint, state, rights)
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=2)
 def _matcher(rights_json: str, snapshot: Snapshot, encoder: str | None) -> Matcher:
     rights = Rights.model_validate_json(rights_json)
     return make_matcher(open_registry(str(rights.registry)), snapshot, rights, encoder)
 
 
-def match(run: Run, engine: Engine) -> None:
-    """Write all `matches` parts, and queue what a person must judge. Nothing without a registry in the recipe.
+def pin_registry(run: Run) -> Snapshot | None:
+    """Pin the registry's present state unless one is pinned already; None without a registry in the recipe.
 
     Raises `BadInput` where the registry is missing, or is not the one that was pinned.
     """
     url = run.recipe.rights.registry
     if url is None:
-        return
+        return None
     with open_registry(url) as registry:
         snapshot = pinned(run)
         if snapshot is None:
@@ -136,10 +137,33 @@ def match(run: Run, engine: Engine) -> None:
             pin(run, snapshot)
         elif not registry.holds(snapshot):
             raise BadInput(f"{url}: not the registry that {run.store.url} was matched with, or cut off since")
-        work = Match(run, snapshot, encoder_of(run))
-        parts = run.parts("scores")
-        pending = [i for i in parts if not finished(run.store, part_name("matches", i, ""), work.wanted(i))]
-        run_parts(engine, "match", work, pending)
+    return snapshot
+
+
+def key_matches(run: Run, samples: pa.Table) -> pa.Table:
+    """Return the match rows that addresses, names and hashes give (no looks), before any model has seen a picture.
+
+    `samples` has the columns of `filters.optout.matching.COLUMNS`. Empty where no registry is pinned.
+    """
+    snapshot = pinned(run)
+    if snapshot is None or run.recipe.rights.registry is None:
+        return MATCHES.empty_table()
+    return _matcher(run.recipe.rights.model_dump_json(), snapshot, None).match(samples)
+
+
+def match(run: Run, engine: Engine) -> None:
+    """Write all `matches` parts, and queue what a person must judge. Nothing without a registry in the recipe.
+
+    Raises `BadInput` where the registry is missing, or is not the one that was pinned.
+    """
+    snapshot = pin_registry(run)
+    if snapshot is None:
+        return
+    work = Match(run, snapshot, encoder_of(run))
+    parts = run.parts("scores")
+    pending = [i for i in parts if not finished(run.store, part_name("matches", i, ""), work.wanted(i))]
+    run_parts(engine, "match", work, pending)
+    with open_registry(str(run.recipe.rights.registry)) as registry:
         queue_pairs(registry, [(run.table("matches", i), run.table("samples", i, ["uid", "sha256"])) for i in pending])
 
 

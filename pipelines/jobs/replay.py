@@ -25,7 +25,7 @@ _PARENT = "parent.json"
 _REPLAYABLE = {"name", "rights", "rules", "licences", "languages", "duplicates", "balance", "shards"}
 
 #: Of the rights section, what is used while signals and matches are read.
-_READ = ("agents", "noindex", "registry", "harmful", "look_alike")
+_READ = ("agents", "noindex", "registry", "grant_keys", "c2pa_anchors", "harmful", "look_alike")
 
 
 def replayed_recipe(run: Run, overrides: list[str]) -> Recipe:

@@ -75,10 +75,11 @@ class Match:
 
 @dataclass
 class Change:
-    """What a retraction does to a run."""
+    """What a retraction does to a run: `denied` are the matched positions that a match really takes out."""
 
     ledger: LedgerEditor
     matched: dict[int, list[dict[str, Any]]]
+    denied: list[int] = field(default_factory=list)
     before: dict[int, dict[str, Any]] = field(default_factory=dict)
     retracted: dict[int, int] = field(default_factory=dict)
     came: list[Promotion] = field(default_factory=list)
@@ -114,6 +115,7 @@ def plan(run: Run, matches: list[Match]) -> Change:
         # the matcher gives a grant only where it covers every denial
         if not reasons or any(row["outcome"] == "grant" for row in rows):
             continue
+        change.denied.append(position)
         shard = change.ledger.drop(position, mask(*reasons))
         if shard is not None:
             change.retracted[position] = shard
@@ -151,9 +153,8 @@ def _rewrite(run: Run, new: Run, change: Change) -> None:
     """Stage everything that holds a matched sample."""
     ledger = change.ledger
     ledger.write(new)
-    gone = [position for position in change.matched if ledger.row(position)["mask"] != 0]
     by_part: dict[int, list[int]] = defaultdict(list)
-    for position in gone:
+    for position in change.denied:
         by_part[ledger.place(position)[0]].append(position)
     for part, positions in sorted(by_part.items()):
         rows = [ledger.place(position)[1] for position in positions]
@@ -164,8 +165,8 @@ def _rewrite(run: Run, new: Run, change: Change) -> None:
         matched_parts[ledger.place(position)[0]] += found
     for part, found in sorted(matched_parts.items()):
         replace_matches(new, part, pa.Table.from_pylist(found, schema=MATCHES))
-    uids = {str(ledger.row(position)["uid"]) for position in gone}
-    purge_duplicates(new, set(gone))
+    uids = {str(ledger.row(position)["uid"]) for position in change.denied}
+    purge_duplicates(new, set(change.denied))
     purge_latents(new, uids)
     for shard in sorted(set(change.retracted.values())):
         leave = {str(ledger.row(p)["uid"]) for p, found in change.retracted.items() if found == shard}
@@ -259,7 +260,7 @@ def _found(
     places = [part_name(folder, part, "") for folder in _HOLDERS]
     places += [shard_name(change.retracted[position])] if kept else []
     held = [name for name in record["purged"] if name.rpartition(".")[0] in places or name.startswith("latents/")]
-    if change.ledger.row(position)["mask"] == 0:
+    if position not in change.denied:
         held = []
     followers = tuple(p.uid for p in change.came if p.follows == sample["uid"])
     return Found(

@@ -24,15 +24,17 @@ from filters.encoders.precision import is_rounded, precision_error, probe
 from filters.encoders.uri import parse_uri
 from filters.errors import BadInput
 from filters.optout.judging import rights_masks
+from filters.optout.matching import COLUMNS
 from filters.reasons import Reason
 from filters.registry import HEADS, SCORERS
-from filters.rules import AnyRule, mask
+from filters.rules import AnyRule, mask, primary_codes
 from filters.scorers.captions import CaptionScorer, CaptionStatistics
 from filters.scorers.nsfw import NsfwScorer
 from filters.scorers.similarity import SimilarityScorer
 from filters.scoring import EvidenceScorer, Scorer
 from pipelines.engine import Engine, run_parts
 from pipelines.jobs.ingest import check_failures
+from pipelines.jobs.match import key_matches, pinned
 from pipelines.jobs.reread import known_hashes, same_records
 from pipelines.jobs.rights import policy_of
 from pipelines.jobs.scoring import Raw, Scored, scattered, score_batch
@@ -41,11 +43,14 @@ from pipelines.progress import Meter, shown
 from pipelines.run.directory import Run
 from pipelines.run.parts import PartWriter, fingerprint, finished, part_name
 from pipelines.run.recipe import HeadChoices
-from pipelines.run.schema import EVIDENCE, MATCHES, SCORES_HEAD, embeddings_schema, scores_schema
+from pipelines.run.schema import EVIDENCE, SCORES_HEAD, embeddings_schema, scores_schema
 from pipelines.sources.base import ShardRef
 from pipelines.sources.registry import make_source
 
 VERSION = "3"
+
+#: Reasons for which no model sees a picture, as far as they are known before one could.
+UNSEEN = (Reason.OPTED_OUT, Reason.REGISTRY_OPT_OUT, Reason.CREATOR_NAMED)
 
 #: Samples a model batch. Part of the result: models may differ in the last bit between batch sizes.
 BATCH = 32
@@ -108,7 +113,8 @@ class Score:
         """Return the fingerprint of part `index`: samples, corpus statistics, scorers and their settings."""
         recipe = self.run_dir.recipe
         facts = self.run_dir.marker("samples", index).facts
-        content = [facts["content"], facts["signals_content"]]
+        registry = pinned(self.run_dir)
+        content = [facts["content"], facts["signals_content"], registry and registry.hash]
         scorers = [unloaded_scorer(name, recipe.similarity.model, recipe.heads) for name in recipe.scorers]
         versions = [(scorer.name, scorer.version) for scorer in scorers]
         model = (recipe.similarity.model, _weights_state(recipe.similarity.model))
@@ -118,13 +124,15 @@ class Score:
 
 
 def with_reserved(run: Run, index: int) -> pa.Table:
-    """Return one part's samples with a column `reserved`: whether one of the sample's own signals denies training."""
+    """Return one part's samples with a column `reserved`: the reason code by which training on one is denied.
+
+    By its own signals, or by an entry of the registry that names its address, maker or hash.
+    """
     samples = run.table("samples", index)
-    policy = policy_of(run.recipe.rights)
-    masks = rights_masks(
-        samples.column("uid").combine_chunks(), run.table("signals", index), MATCHES.empty_table(), policy
-    )
-    return samples.append_column("reserved", pa.array((masks & mask(Reason.OPTED_OUT)) != 0))
+    matches = key_matches(run, samples.select(list(COLUMNS)))
+    uids = samples.column("uid").combine_chunks()
+    masks = rights_masks(uids, run.table("signals", index), matches, policy_of(run.recipe.rights))
+    return samples.append_column("reserved", primary_codes(masks & mask(*UNSEEN)).cast(pa.string()))
 
 
 def unloaded_scorer(

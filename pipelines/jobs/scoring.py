@@ -13,7 +13,6 @@ import numpy as np
 import pyarrow as pa
 
 from filters.decoding import Undecodable, decode
-from filters.reasons import Reason
 from filters.registry import COSTLY, HEADS
 from filters.rules import AnyRule, judge, primary_codes
 from filters.scorers.heads import ClipHeadScorer
@@ -29,8 +28,8 @@ AFTER_OTHERS = frozenset({"nudity", *HEADS})
 class Raw:
     """Records that will be decoded and scored together; lists and the rows of `samples` have the same length.
 
-    `samples` holds the columns of the samples part that the cascade's rules read. `reserved` marks records whose
-    rights holders reserve them (empty: none): no model sees those, and no thumbnail is made.
+    `samples` holds the columns of the samples part that the cascade's rules read. `reserved` has the reason
+    code of records whose rights holders reserve them (empty: none): no model sees those, and no thumbnail is made.
     """
 
     positions: list[int]
@@ -38,7 +37,7 @@ class Raw:
     captions: list[str]
     data: list[bytes]
     samples: pa.Table
-    reserved: list[bool] = field(default_factory=list)
+    reserved: list[str | None] = field(default_factory=list)
 
 
 @dataclass
@@ -81,9 +80,9 @@ def score_batch(
         return scored
     table = raw.samples.take(rows)
     alive = np.ones(len(rows), dtype=bool)
-    free = ~np.array([bool(raw.reserved) and raw.reserved[row] for row in rows], dtype=bool)
-    for row in np.flatnonzero(~free):
-        scored.skipped[scored.positions[row]] = Reason.OPTED_OUT.value
+    reserved = [raw.reserved[row] if raw.reserved else None for row in rows]
+    scored.skipped |= {scored.positions[row]: code for row, code in enumerate(reserved) if code is not None}
+    free = np.array([code is None for code in reserved], dtype=bool)
     for scorer in sorted(scorers, key=lambda found: (found.name in COSTLY, found.name in AFTER_OTHERS)):
         if scorer.name in COSTLY:
             alive = alive & free

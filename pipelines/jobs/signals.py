@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from filters.errors import BadInput, first_line
 from filters.optout.base import Evidence, Signal, clipped
 from filters.optout.image_rights import ImageRights
 from pipelines.run.parts import PartWriter, part_name
@@ -27,12 +29,13 @@ class SignalWriter:
 
     def __init__(self, settings: Rights) -> None:
         self._settings = settings
+        self._image = ImageRights(trusted_anchors(settings))
         self._rows: list[dict[str, Any]] = []
         self._packets: dict[str, bytes] = {}
 
     def versions(self) -> list[object]:
         """Return what the signals depend on, for the part's fingerprint."""
-        return [VERSION, self._settings.agents, self._settings.noindex]
+        return [VERSION, self._settings.agents, self._settings.noindex, trusted_anchors(self._settings)]
 
     def add(self, record: Record, row: dict[str, Any]) -> None:
         """Read one record's signals; `row` is its row of `samples`."""
@@ -44,7 +47,7 @@ class SignalWriter:
             licence=row["licence"],
             metadata=json.loads(row["metadata"]) if row["metadata"] else {},
         )
-        found, packets = ImageRights().read(evidence)
+        found, packets = self._image.read(evidence)
         self._packets.update(packets)
         self._rows += [signal_row(row["uid"], signal) for signal in (*record.facts.get("signals", ()), *found)]
 
@@ -55,6 +58,20 @@ class SignalWriter:
         bodies = [{"sha256": sha256, "body": body} for sha256, body in sorted(self._packets.items())]
         writer.add_table(part_name("policies", index), pa.Table.from_pylist(bodies, schema=POLICIES))
         return {"signals": len(self._rows), "signals_content": signals_digest(self._rows)}
+
+
+def trusted_anchors(settings: Rights) -> str:
+    """Return the certificates of the recipe's `rights.c2pa_anchors`, one text. Raises `BadInput`."""
+    texts = []
+    for path in map(Path, settings.c2pa_anchors):
+        try:
+            text = path.read_text(encoding="ascii")
+        except (OSError, UnicodeDecodeError) as error:
+            raise BadInput(f"{path}: cannot be read ({first_line(error)})") from None
+        if "-----BEGIN CERTIFICATE-----" not in text:
+            raise BadInput(f"{path}: no certificate (PEM)")
+        texts.append(text.strip() + "\n")
+    return "".join(texts)
 
 
 def signal_row(uid: str, signal: Signal) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import pyarrow as pa
 from filters.reasons import BY_CODE, PRECEDENCE, Reason
 from filters.rules import mask, masks_of_lists, primary_codes, reason_lists
 from pipelines.jobs.decide import content_digest
+from pipelines.jobs.dedup_choice import DUPLICATE
 from pipelines.run.directory import Run
 from pipelines.run.parts import PartWriter, part_name
 
@@ -23,6 +24,8 @@ class _Part:
     table: pa.Table
     masks: np.ndarray
     duplicate_of: list[str | None]
+    methods: list[str | None]
+    distances: list[float | None]
     shards: list[int | None]
     weights: list[float | None]
     changed: bool = False
@@ -58,7 +61,8 @@ class LedgerEditor:
         index, row = self.place(position)
         part = self._part(index)
         fixed = {name: part.table.column(name)[row].as_py() for name in ("uid", "group", "cluster")}
-        state = {"duplicate_of": part.duplicate_of[row], "shard": part.shards[row]}
+        state: dict[str, Any] = {"duplicate_of": part.duplicate_of[row], "shard": part.shards[row]}
+        state |= {"duplicate_method": part.methods[row], "duplicate_distance": part.distances[row]}
         return {**fixed, **state, "mask": part.masks[row]}
 
     def drop(self, position: int, reasons: np.uint64) -> int | None:
@@ -76,14 +80,14 @@ class LedgerEditor:
         part = self._part(index)
         self._set(part, row, np.uint64(0))
         part.duplicate_of[row], part.shards[row], part.weights[row] = None, shard, 1.0
+        part.methods[row] = part.distances[row] = None
 
-    def stand_behind(self, position: int, uid: str, reason: Reason) -> None:
-        """Let a dropped duplicate name another sample as the one that is kept in its place."""
+    def stand_behind(self, position: int, uid: str, reason: Reason, method: str, distance: float) -> None:
+        """Let a dropped duplicate name another sample as the one that is kept in its place, and how it is known."""
         index, row = self.place(position)
         part = self._part(index)
-        duplicate = mask(Reason.EXACT_DUPLICATE, Reason.NEAR_DUPLICATE)
-        self._set(part, row, (part.masks[row] & ~duplicate) | mask(reason))
-        part.duplicate_of[row] = uid
+        self._set(part, row, (part.masks[row] & ~DUPLICATE) | mask(reason))
+        part.duplicate_of[row], part.methods[row], part.distances[row] = uid, method, distance
 
     def restore(self, position: int, before: dict[str, Any]) -> None:
         """Put a dropped row back to the state that `row` told."""
@@ -91,6 +95,7 @@ class LedgerEditor:
         part = self._part(index)
         self._set(part, row, before["mask"])
         part.duplicate_of[row], part.shards[row], part.weights[row] = before["duplicate_of"], None, None
+        part.methods[row], part.distances[row] = before["duplicate_method"], before["duplicate_distance"]
 
     def _set(self, part: _Part, row: int, new: np.uint64) -> None:
         self.delta[_primary(part.masks[row])] -= 1
@@ -116,9 +121,9 @@ class LedgerEditor:
     def _part(self, index: int) -> _Part:
         if index not in self._parts:
             table = self.run.table("ledger", index)
-            lists = {name: table.column(name).to_pylist() for name in ("duplicate_of", "shard", "weight")}
-            masks = masks_of_lists(table.column("reasons"))
-            self._parts[index] = _Part(table, masks, lists["duplicate_of"], lists["shard"], lists["weight"])
+            names = ("duplicate_of", "duplicate_method", "duplicate_distance", "shard", "weight")
+            lists = [table.column(name).to_pylist() for name in names]
+            self._parts[index] = _Part(table, masks_of_lists(table.column("reasons")), *lists)
         return self._parts[index]
 
 
@@ -138,6 +143,8 @@ def _rebuilt(part: _Part) -> pa.Table:
         "reasons": reason_lists(part.masks),
         "weight": pa.array(part.weights, pa.float32()),
         "duplicate_of": pa.array(part.duplicate_of, pa.string()),
+        "duplicate_method": pa.array(part.methods, part.table.schema.field("duplicate_method").type),
+        "duplicate_distance": pa.array(part.distances, pa.float32()),
         "shard": pa.array(part.shards, pa.int32()),
     }
     table = part.table

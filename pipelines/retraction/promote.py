@@ -14,17 +14,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from filters.duplicates import METHODS
+from filters.duplicates_likeness import Likeness
 from filters.reasons import Reason
 from filters.rules import mask
-from filters.selection import preference_key, representatives
-from pipelines.jobs.decide import nearness, numbers
+from filters.selection import representatives
 from pipelines.jobs.dedup import CLUSTERS_FILE
+from pipelines.jobs.dedup_choice import DUPLICATE, REASONS, choice_columns, likeness_of, preference_keys
+from pipelines.jobs.dedup_columns import part_vectors
 from pipelines.retraction.ledger import LedgerEditor
 from pipelines.run.directory import Run
 from pipelines.run.parts import read_table
-
-_DUPLICATE = mask(Reason.EXACT_DUPLICATE, Reason.NEAR_DUPLICATE)
-_COLUMNS = ["uid", "sha256", "phash", "width", "height", "similarity"]
 
 
 @dataclass(frozen=True)
@@ -84,14 +84,15 @@ def promote(run: Run, ledger: LedgerEditor, retracted: dict[int, int]) -> list[P
     for members in groups:
         rows = _table(run, ledger, members)
         kept = np.array([ledger.row(member)["mask"] == 0 for member in members])
-        stays = _choice(run, rows, kept)
-        uids, hashes = rows.column("uid").to_pylist(), rows.column("sha256").to_pylist()
+        likeness = likeness_of(rows, run.recipe, _vectors(run, ledger, members))
+        stays = _choice(run, rows, kept, likeness)
+        methods, distances = likeness.explain(np.arange(len(stays)), stays)
+        uids = rows.column("uid").to_pylist()
         for row in np.flatnonzero(~kept):
             head, before = int(stays[row]), ledger.row(members[row])
             if head != row:
-                same = hashes[row] == hashes[head]
-                reason = Reason.EXACT_DUPLICATE if same else Reason.NEAR_DUPLICATE
-                ledger.stand_behind(members[row], uids[head], reason)
+                method = METHODS[methods[row]]
+                ledger.stand_behind(members[row], uids[head], REASONS[method], method, float(distances[row]))
                 continue
             follows = str(before["duplicate_of"])
             ledger.promote(members[row], heads[follows])
@@ -110,7 +111,7 @@ def _clusters(run: Run, ledger: LedgerEditor, retracted: dict[int, int], heads: 
     found: dict[int, list[int]] = {}
     for position, cluster in zip(*(table.column(name).to_pylist() for name in ("position", "cluster")), strict=True):
         row = ledger.row(position)
-        follows = row["duplicate_of"] in heads and row["mask"] & ~_DUPLICATE == 0
+        follows = row["duplicate_of"] in heads and row["mask"] & ~DUPLICATE == 0
         if row["mask"] == 0 or follows:
             found.setdefault(cluster, []).append(position)
     return [sorted(members) for _, members in sorted(found.items())]
@@ -118,10 +119,9 @@ def _clusters(run: Run, ledger: LedgerEditor, retracted: dict[int, int], heads: 
 
 def _table(run: Run, ledger: LedgerEditor, members: list[int]) -> pa.Table:
     """Return the columns that the choice needs, one row a member, in order."""
-    tables = []
-    for part in sorted({ledger.place(member)[0] for member in members}):
-        rows = [ledger.place(member)[1] for member in members if ledger.place(member)[0] == part]
-        samples, scores = run.table("samples", part, _COLUMNS), run.table("scores", part, _COLUMNS)
+    tables, wanted = [], choice_columns(run.recipe)
+    for part, rows in _places(ledger, members):
+        samples, scores = run.table("samples", part, wanted), run.table("scores", part, wanted)
         for name in scores.column_names:
             if name not in samples.column_names:
                 samples = samples.append_column(scores.schema.field(name), scores.column(name))
@@ -129,12 +129,27 @@ def _table(run: Run, ledger: LedgerEditor, members: list[int]) -> pa.Table:
     return pa.concat_tables(tables)
 
 
-def _choice(run: Run, rows: pa.Table, kept: np.ndarray) -> np.ndarray:
-    """Return for each row (n,) the row that stays for it; who is kept already comes before who may follow."""
-    settings = run.recipe.duplicates
-    assert settings is not None
-    values = {name: numbers(rows, name) for name in ("width", "height", "similarity")}
-    uids, hashes = (np.array(rows.column(name).to_pylist(), dtype=object) for name in ("uid", "sha256"))
-    keys = [preference_key(name, {**values, "uid": uids.astype(str)}) for name in settings.keep]
+def _places(ledger: LedgerEditor, members: list[int]) -> list[tuple[int, list[int]]]:
+    """Return the parts that hold the members, and their rows there."""
+    found: dict[int, list[int]] = {}
+    for part, row in map(ledger.place, members):
+        found.setdefault(part, []).append(row)
+    return sorted(found.items())
+
+
+def _vectors(run: Run, ledger: LedgerEditor, members: list[int]) -> np.ndarray | None:
+    """Return the members' picture embeddings (n, d) where the recipe compares by them."""
+    if run.recipe.duplicates is None or run.recipe.duplicates.cosine is None:
+        return None
+    parts = [(part_vectors(run, part), rows) for part, rows in _places(ledger, members)]
+    width = next((vectors.shape[1] for vectors, _ in parts if vectors is not None), 1)
+    return np.concatenate([np.zeros((len(r), width), np.float16) if v is None else v[r] for v, r in parts])
+
+
+def _choice(run: Run, rows: pa.Table, kept: np.ndarray, likeness: Likeness) -> np.ndarray:
+    """Return for each row (n,) the row that stays for it; who is kept already comes before who may follow.
+
+    `duplicates.representation` has no say here: the groups of a finished dataset are as they are.
+    """
     one, alive = np.zeros(rows.num_rows, dtype=np.int64), np.ones(rows.num_rows, dtype=bool)
-    return representatives(one, alive, [~kept, *keys], nearness(rows, hashes, settings))
+    return representatives(one, alive, [~kept, *preference_keys(run.recipe, rows)], likeness.near)

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from filters.reasons import Reason
 from pipelines.jobs.balance import add_sample, shard_name
 from pipelines.jobs.dedup import CLUSTERS_FILE, EDGES_FILE
+from pipelines.jobs.dedup_against import CONTAMINATION_FILE
 from pipelines.run.directory import Run
 from pipelines.run.parts import Marker, PartWriter, part_name, read_marker, read_table
 from pipelines.run.schema import SCORES_HEAD, embeddings_schema
@@ -122,7 +123,13 @@ def purge_duplicates(run: Run, positions: set[int]) -> bool:
     writer.add_table(EDGES_FILE, edges.filter(pc.invert(in_edges)))
     left = clusters.filter(pc.invert(in_clusters))
     writer.add_table(CLUSTERS_FILE, left)
-    for other in sorted(set(marker.files) - {EDGES_FILE, CLUSTERS_FILE}):
+    known = {EDGES_FILE, CLUSTERS_FILE}
+    if CONTAMINATION_FILE in marker.files:
+        table = read_table(run.store, CONTAMINATION_FILE)
+        inside = pc.is_in(table.column("position"), value_set=gone)
+        writer.add_table(CONTAMINATION_FILE, table.filter(pc.invert(inside)))
+        known.add(CONTAMINATION_FILE)
+    for other in sorted(set(marker.files) - known):
         writer.keep(marker, other)
     writer.commit(left.num_rows, {**marker.facts, "clusters": pc.count_distinct(left.column("cluster")).as_py()})
     return True

@@ -11,7 +11,8 @@ _TOLD = 20
 def receipt_words(signed: dict[str, Any]) -> str:
     """Return the lines of a receipt (as `read_receipt` gave it)."""
     body = signed["receipt"]
-    request, dataset, matched = body["request"], body["dataset"], body["matched"]
+    request, dataset = body["request"], body["dataset"]
+    matched = sorted(body["matched"], key=lambda sample: sample["before"] != "kept")
     left = [sample for sample in matched if sample["before"] == "kept"]
     named = f"{request['kind']} {request['value']!r}"
     lines = [
@@ -22,8 +23,8 @@ def receipt_words(signed: dict[str, Any]) -> str:
         f"{len(matched)} sample(s) matched; {len(left)} of them had been kept and are out of the shards now.",
     ]
     for sample in matched[:_TOLD]:
-        names = ", ".join(sample["removed_from"]) or "nothing: it had never been kept"
-        lines.append(f"  {sample['uid']}  {sample['detail']}  removed from {names}")
+        state = "was in the shards" if sample["before"] == "kept" else "had not been kept"
+        lines.append(f"  {sample['uid']}  {sample['detail']}; {state}; removed from {_folders(sample)}")
         lines += [f"    followed by near-duplicate {uid}" for uid in sample["followed_by"]]
     if len(matched) > _TOLD:
         lines.append(f"  and {len(matched) - _TOLD} more, in the file")
@@ -33,3 +34,11 @@ def receipt_words(signed: dict[str, Any]) -> str:
     lines.append(f"Not in our hands: {body['not_in_our_hands']}.")
     lines.append(f"Signed by key {signed['signature']['key_id']}; check it with assay optout receipt verify.")
     return "\n".join(lines)
+
+
+def _folders(sample: dict[str, Any]) -> str:
+    """Return where a sample was taken out, by folder; the shard by its number."""
+    found = {
+        name.rsplit(".", 1)[0] if name.startswith("shards/") else name.split("/")[0] for name in sample["removed_from"]
+    }
+    return ", ".join(sorted(found)) or "nowhere: nothing was held of it"

@@ -20,7 +20,7 @@ from filters.heads.table import head_for
 from filters.reasons import Reason
 from filters.registry import COSTLY, DEFAULT, HEADS, SCORERS
 from filters.rules import MATCH_PROBABILITY, RULES, AllowRule, AnyRule, Rule
-from filters.selection import PREFERENCES
+from pipelines.run.recipe_duplicates import Duplicates
 from pipelines.run.recipe_fetch import Fetch
 from pipelines.run.recipe_rights import Rights
 
@@ -136,24 +136,6 @@ class Languages(_Model):
     missing: Literal["drop", "keep"] = Field("drop", description="what happens where none could be detected")
 
 
-class Duplicates(_Model):
-    """Which samples count as the same picture, and which one stays."""
-
-    exact: bool = Field(True, description="equal SHA-256")
-    phash_distance: int | None = Field(4, ge=0, le=16, description="differing bits of 64; null turns it off")
-    keep: list[str] = Field(
-        ["resolution", "similarity", "uid"], min_length=1, description="what decides who stays, in order"
-    )
-
-    @field_validator("keep")
-    @classmethod
-    def _known(cls, names: list[str]) -> list[str]:
-        for name in names:
-            if name not in PREFERENCES:
-                raise ValueError(f"{name!r} is not one of {', '.join(PREFERENCES)}")
-        return names
-
-
 class Balance(_Model):
     """At most `cap` samples of each group."""
 
@@ -232,6 +214,8 @@ class Recipe(_Model):
                 head_for(head, self.similarity.model, getattr(self.heads, head).head)
             except BadInput as error:
                 raise ValueError(str(error)) from None
+        if self.duplicates and (self.duplicates.cosine or self.duplicates.thin) and "similarity" not in self.scorers:
+            raise ValueError("duplicates.cosine and duplicates.thin read embeddings: add the scorer 'similarity'")
         if self.languages and "language" not in self.scorers:
             raise ValueError("languages needs the scorer 'language', which scorers leaves out")
         return self
@@ -255,9 +239,12 @@ class Recipe(_Model):
         return found
 
     def content(self) -> dict[str, Any]:
-        """Return what the manifest's content hash covers: all but the places of input, registry, lists and keys."""
-        places = {"registry", "grant_keys", "harmful"}
-        return self.model_dump(mode="json", exclude={"input": {"path"}, "rights": places})
+        """Return what the manifest's content hash covers: all but the places of input, lists, sets and keys."""
+        places = {"registry", "grant_keys", "c2pa_anchors", "harmful"}
+        found = self.model_dump(mode="json", exclude={"input": {"path"}, "rights": places})
+        if self.duplicates:
+            found["duplicates"]["against"] = [Path(where).name for where in self.duplicates.against]
+        return found
 
     def dump(self) -> str:
         """Return the resolved recipe as YAML, as it is stored in the run."""
@@ -287,10 +274,15 @@ def _absolute(recipe: Recipe, folder: Path) -> Recipe:
     update = {
         "registry": rights.registry and place(rights.registry),
         "grant_keys": [place(where) for where in rights.grant_keys],
+        "c2pa_anchors": [place(where) for where in rights.c2pa_anchors],
         "harmful": [place(where) for where in rights.harmful],
     }
     source = recipe.input.model_copy(update={"path": place(recipe.input.path)})
-    return recipe.model_copy(update={"input": source, "rights": rights.model_copy(update=update)})
+    duplicates = recipe.duplicates
+    if duplicates and duplicates.against:
+        duplicates = duplicates.model_copy(update={"against": [place(where) for where in duplicates.against]})
+    changed = {"input": source, "rights": rights.model_copy(update=update), "duplicates": duplicates}
+    return recipe.model_copy(update=changed)
 
 
 def parse_recipe(text: str, source: str, overrides: list[str]) -> Recipe:

@@ -46,6 +46,9 @@ class Rights(BaseModel):
     registry_max_age_days: float = Field(
         30, gt=0, description="`assay check` refuses a registry snapshot that is older"
     )
+    c2pa_anchors: list[str] = Field(
+        [], description="certificates (PEM files) whose C2PA signatures are trusted to allow; without one none is"
+    )
     grant_keys: list[str] = Field([], description="public keys (PEM files) whose signed licence grants count")
     harmful: list[str] = Field(
         [], description="hash lists of known harmful pictures (files or folders; MD5, SHA-256 or PDQ)"

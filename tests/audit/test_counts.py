@@ -7,6 +7,7 @@ from audit.counts import count, funnel
 from filters.reasons import Reason
 from filters.rules import mask
 from pipelines.jobs.decide import ledger_table
+from pipelines.jobs.dedup_choice import Evidence
 
 
 def ledger(*reasons):
@@ -14,7 +15,8 @@ def ledger(*reasons):
     nobody = np.full(len(masks), -1)
     uids = pa.table({"uid": [f"{i:032x}" for i in range(len(masks))]})
     groups = np.array([None] * len(masks), dtype=object)
-    return ledger_table(uids, masks, nobody, nobody, groups, np.zeros(len(masks), dtype=np.int64))
+    shards = np.zeros(len(masks), dtype=np.int64)
+    return ledger_table(uids, masks, nobody, Evidence.none(len(masks)), nobody, groups, shards)
 
 
 def test_a_sample_with_several_reasons_counts_once_by_the_first():

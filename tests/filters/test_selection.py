@@ -60,3 +60,28 @@ def test_another_seed_draws_other_samples():
     alive = np.ones(100, bool)
     draws = {over_cap(groups, uids, alive, 50, seed).tobytes() for seed in range(4)}
     assert len(draws) == 4
+
+
+def test_the_member_of_the_rarest_group_stays_and_counts_go_on():
+    clusters = np.array([-1, -1, 2, 2, 4, 4, 6, 6, 6])
+    groups = np.array(["x", "x", "x", "y", "x", "y", "y", "x", ""], dtype=object)
+    key = np.array([0, 0, 0, 1, 0, 1, 0, 1, 0])
+    alive = np.ones(9, bool)
+    stays = representatives(clusters, alive, [key], all_near, groups)
+    # y has none, so 3; then one of y and two of x, so 5; then both have two, so the better one
+    assert stays.tolist() == [0, 1, 3, 3, 5, 5, 6, 6, 6]
+    assert representatives(clusters, alive, [key], all_near).tolist() == [0, 1, 2, 2, 4, 4, 6, 6, 6]
+
+
+def test_a_row_without_a_group_stays_only_where_nobody_has_one():
+    groups = np.array(["", "x", "", ""], dtype=object)
+    stays = representatives(np.array([0, 0, 2, 2]), np.ones(4, bool), [np.arange(4)], all_near, groups)
+    assert stays.tolist() == [1, 1, 2, 2]
+
+
+def test_a_smaller_rank_of_licence_and_an_earlier_date_are_better():
+    for name in ("licence", "date"):
+        key = preference_key(name, {name: np.array([3.0, 1.0, np.nan])})
+        assert representatives(np.zeros(3, int), np.ones(3, bool), [key], all_near).tolist() == [1, 1, 1]
+    key = preference_key("aesthetic", {"aesthetic": np.array([3.0, 5.0, np.nan])})
+    assert representatives(np.zeros(3, int), np.ones(3, bool), [key], all_near).tolist() == [1, 1, 1]

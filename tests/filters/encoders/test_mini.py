@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from filters.encoders.efficientnet import EfficientNetLite0, _apply
-from filters.encoders.mini import WEIGHTS, load_mini, shipped
+from filters.encoders.mini import WEIGHTS, load_mini, preprocess, shipped
 from filters.encoders.mobilenet import MobileNetV2, fold
 from filters.encoders.torchvision_fix import ensure_torchvision
 from filters.encoders.uri import load_encoder
@@ -62,6 +62,24 @@ def test_batches_do_not_change_the_result(mini, pictures):
 def test_refuses_pictures_that_are_not_rgb(mini):
     with pytest.raises(ValueError, match="RGBA"):
         mini.encode_images([Image.new("RGBA", (10, 10))])
+
+
+def test_sees_all_but_a_quarter_of_what_the_longer_side_has_more_on_either_end():
+    wide = Image.new("RGB", (400, 200), "white")
+    wide.paste("red", (0, 0, 50, 200))
+    wide.paste("red", (350, 0, 400, 200))
+    assert preprocess(wide)[1].min() > 0.9  # no red, which has no green
+    wide.paste("red", (50, 0, 60, 200))
+    assert preprocess(wide)[1].min() < 0.1
+    np.testing.assert_allclose(
+        preprocess(wide.rotate(90, expand=True)), preprocess(wide).rot90(dims=(1, 2)), atol=0.02
+    )
+
+
+def test_large_pictures_keep_their_shape(mini, pictures):
+    wide = pictures[0].resize((2400, 800))
+    cosine = mini.encode_images([wide]) @ mini.encode_images([wide.resize((1200, 400))]).T
+    assert cosine.item() > 0.99
 
 
 def test_needs_no_network_and_no_heavy_package():

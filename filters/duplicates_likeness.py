@@ -1,0 +1,117 @@
+"""Whether two samples count as the same picture, by which method, and how far apart they are.
+
+The search for pairs and the choice who stays use the same bounds, over the same stored columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from filters.duplicates import METHODS
+from filters.duplicates_turns import TURNS, turned
+from filters.semantic import unit
+
+#: Least PDQ quality (0 to 100) at which a hash says anything. Source: ThreatExchange pdq/README, "discard <= 49".
+PDQ_QUALITY = 50
+
+_PAIRS = 1 << 16
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What counts as the same picture. Bits and cosine are inclusive; None turns a method off."""
+
+    exact: bool = True
+    phash: int | None = None
+    pdq: int | None = None
+    dihedral: bool = False
+    cosine: float | None = None
+
+
+@dataclass(frozen=True)
+class Features:
+    """What samples are compared by; every array has the same length n.
+
+    `sha256`, `pixels`: int64, equal where the values are, -1 where there is none. `phash`: uint64 (n, 1), `pdq`:
+    uint64 (n, 4), each with the rows that have one. `vector`: row of `vectors` (m, d), -1 where there is none.
+    """
+
+    sha256: np.ndarray
+    pixels: np.ndarray
+    phash: np.ndarray
+    has_phash: np.ndarray
+    pdq: np.ndarray
+    has_pdq: np.ndarray
+    vectors: np.ndarray
+    vector: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.sha256)
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """Compares samples by their features and the bounds."""
+
+    features: Features
+    bounds: Bounds
+
+    def near(self, row: int, others: np.ndarray) -> np.ndarray:
+        """Return (m,) bool: which of the rows `others` (m,) are the same picture as `row`, by any method."""
+        return self.explain(others, np.full(len(others), row, dtype=np.int64))[0] >= 0
+
+    def explain(self, rows: np.ndarray, heads: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return for each pair the first method that holds (place in `METHODS`, int8, -1 for none) and the distance.
+
+        The distance (float32) is in the unit of the method, as in `filters.duplicates.Edges`.
+        """
+        method = np.full(len(rows), -1, dtype=np.int8)
+        distance = np.zeros(len(rows), dtype=np.float32)
+        for start in range(0, len(rows), _PAIRS):
+            part = slice(start, start + _PAIRS)
+            for name, limit in self._limits():
+                left = np.flatnonzero(method[part] < 0) + start
+                found = self._distance(name, rows[left], heads[left])
+                holds = found <= limit
+                method[left[holds]] = METHODS.index(name)
+                distance[left[holds]] = found[holds]
+        return method, distance
+
+    def _limits(self) -> Iterator[tuple[str, float]]:
+        bounds = self.bounds
+        if bounds.exact:
+            yield from (("sha256", 0), ("pixels", 0))
+        if bounds.phash is not None:
+            yield "phash", bounds.phash
+        if bounds.pdq is not None:
+            yield "pdq", bounds.pdq
+            if bounds.dihedral:
+                yield "pdq_dihedral", bounds.pdq
+        if bounds.cosine is not None:
+            # the search and this comparison may round the last bits of a cosine differently
+            yield "embedding", 1 - bounds.cosine + 1e-6
+
+    def _distance(self, name: str, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """Return the distance of each pair, infinite where one of the two has nothing to compare."""
+        found = np.full(len(a), np.inf)
+        features = self.features
+        if name in ("sha256", "pixels"):
+            values: np.ndarray = getattr(features, name)
+            found[(values[a] == values[b]) & (values[a] >= 0)] = 0
+            return found
+        if name == "embedding":
+            some = np.flatnonzero((features.vector[a] >= 0) & (features.vector[b] >= 0))
+            if len(some):
+                one, other = (unit(features.vectors[features.vector[rows[some]]]) for rows in (a, b))
+                found[some] = np.maximum(1 - np.einsum("ij,ij->i", one, other), 0)
+            return found
+        codes, has = (features.phash, features.has_phash) if name == "phash" else (features.pdq, features.has_pdq)
+        some = np.flatnonzero(has[a] & has[b])
+        others, bits = codes[b[some]], np.full(len(some), np.inf)
+        for turn in TURNS if name == "pdq_dihedral" else TURNS[:1]:
+            bits = np.minimum(bits, np.bitwise_count(turned(codes[a[some]], turn) ^ others).sum(axis=1))
+        found[some] = bits
+        return found
