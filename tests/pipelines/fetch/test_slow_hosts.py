@@ -111,4 +111,8 @@ def test_a_robots_txt_of_two_megabytes_does_not_stall_the_others(tmp_path):
     server, rows = go(tmp_path, hosts, ["long.test", *FAST * 25], deadline_s=20, policy_deadline_s=20)
     assert all(row["reason"] is None for row in rows)
     long = [request.time for request in server.log if request.host == "long.test"]
-    assert sum(long[0] < request.time < long[-1] for request in server.log if request.host in FAST) > 100
+    others = [request.time for request in server.log if request.host in FAST]
+    meanwhile = [long[0], *(at for at in others if long[0] < at < long[-1]), long[-1]]
+    # however fast the machine reads the rules: nobody waited for a large part of that time
+    assert len(meanwhile) > 20
+    assert max(b - a for a, b in pairwise(meanwhile)) < 0.5 * (long[-1] - long[0])
