@@ -17,6 +17,9 @@ from typing import Any, Protocol
 #: Most characters of a signal's raw text that are kept; the whole stands in the evidence, by its hash.
 MAX_RAW = 2000
 
+#: The channel whose signals say that a generative model made the picture.
+SYNTHETIC_CHANNEL = "iptc:digital-source"
+
 
 class Verdict(str, Enum):
     """What one signal, or all together, say about training a generative model on the picture."""

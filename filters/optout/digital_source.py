@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 
-from filters.optout.base import Evidence, Signal, Verdict, clipped
+from filters.optout.base import SYNTHETIC_CHANNEL, Evidence, Signal, Verdict, clipped
 from filters.optout.c2pa_reader import Credentials, read_credentials
 from filters.optout.embedded import Embedded, read_embedded
 from filters.optout.xmp import IPTC_EXT
 
-CHANNEL = "iptc:digital-source"
+CHANNEL = SYNTHETIC_CHANNEL
 
 #: Terms of http://cv.iptc.org/newscodes/digitalsourcetype/ and http://c2pa.org/digitalsourcetype/ that name a
 #: generative model. `algorithmicMedia` is not one of them: it is drawn by rules, without training data.

@@ -12,11 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from filters.optout.base import SYNTHETIC_CHANNEL
 from filters.reasons import Reason
 from filters.rules import mask
-
-#: Channel whose signals say that a generative model made the picture.
-SYNTHETIC_CHANNEL = "iptc:digital-source"
 
 
 @dataclass(frozen=True)
