@@ -18,6 +18,7 @@ endif
 
 CORPUS := corpora/openclipart
 DEMO := runs/demo
+BEFORE := runs/demo-before
 OPTOUTS := runs/demo-optouts.sqlite
 # one of the corpus's artists, who writes the name in two ways; the demo plays that he opts out
 ARTIST := Sérgio Luiz Araújo Silva
@@ -34,14 +35,22 @@ $(BIN)/.installed: pyproject.toml constraints-cpu.txt
 	$(BIN)/python -m pip install --quiet $(CONSTRAINTS) -e '.[dev]'
 	@touch $@
 
-demo: $(BIN)/.installed ## get the sample corpus, run the whole job on it, print the funnel, apply an opt-out
+demo: $(BIN)/.installed ## get the sample corpus, run the whole job on it, balance it until its gates pass, apply an opt-out
 	$(ASSAY) corpus openclipart --out $(CORPUS)
 	@test -f $(OPTOUTS) || { mkdir -p $(dir $(OPTOUTS)); $(ASSAY) optout init $(OPTOUTS); }
-	$(ASSAY) run examples/openclipart.yaml --set rights.registry=$(CURDIR)/$(OPTOUTS) --out $(DEMO)
+	@test -f $(DEMO)/manifest.json || $(MAKE) --no-print-directory demo-run
 	$(ASSAY) status $(DEMO)
 	@test -d $(DEMO)/retractions || $(MAKE) --no-print-directory demo-optout
 	$(ASSAY) check $(DEMO)
-	@echo "report: $(DEMO)/report.html"
+	@test -d $(DEMO)/documents || $(ASSAY) export $(DEMO) --format all --out $(DEMO)/documents
+	@echo "report: $(DEMO)/report.html; before its balance: $(BEFORE)/report.html; documents: $(DEMO)/documents"
+
+demo-run: # the gates fail without quotas and pass with them: the same scores, decided twice
+	$(ASSAY) run examples/openclipart.yaml --set rights.registry=$(CURDIR)/$(OPTOUTS) --set 'balance.quotas={}' --out $(BEFORE)
+	! $(ASSAY) check $(BEFORE)
+	$(ASSAY) replay $(BEFORE) --recipe examples/openclipart.yaml --set rights.registry=$(CURDIR)/$(OPTOUTS) --out $(DEMO)
+	$(ASSAY) balance $(DEMO)
+	$(ASSAY) report $(DEMO)
 
 demo-optout: # after the run an artist opts out: the check refuses until the opt-out is applied
 	$(ASSAY) check $(DEMO)

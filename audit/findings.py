@@ -21,6 +21,7 @@ NEGLIGIBLE: Mapping[str, tuple[float, float]] = {
     "disparity_ratio": (0.5, 2.0),
     "disparate_impact": (0.8, 1.25),
     "amplification": (0.9, 1 / 0.9),
+    "step_ratio": (0.9, 1 / 0.9),
     "npmi": (-0.1, 0.1),
     "npmi_gap": (-0.1, 0.1),
     "log_odds": (-1.0, 1.0),
@@ -97,7 +98,7 @@ def finding(
     if not isinstance(measured, Estimate):
         return not_measured(metric, subject, measured.why)
     if measured.n < least:
-        return not_measured(metric, subject, f"only {measured.n} samples, {least} are needed")
+        return not_measured(metric, subject, too_few(measured.n, least))
     bounds = NEGLIGIBLE.get(metric) if minimum is None else minimum
     return Finding(
         metric,
@@ -112,6 +113,11 @@ def finding(
         measured.n,
         None if bounds is None else (_bound(bounds[0]), _bound(bounds[1])),
     )
+
+
+def too_few(n: int, least: int = LEAST, of: str = "") -> str:
+    """Say that so many samples (`of` something) are too few."""
+    return f"{'only ' if n else ''}{n or 'no'} sample{'' if n == 1 else 's'}{of}, {least} are needed"
 
 
 def not_measured(metric: str, subject: Mapping[str, str], why: str) -> Finding:
@@ -158,6 +164,8 @@ def number(value: float) -> str:
 
 def percent(value: float) -> str:
     """Write a share as per cent, with more digits near 0."""
+    if value == 0:
+        return "0 %"
     return f"{100 * value:.{1 if abs(value) >= 0.01 else 2 if abs(value) >= 0.001 else 3}f} %"
 
 

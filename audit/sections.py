@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from audit.findings import Finding, adjust, finding, not_measured
+from audit.findings import Finding, adjust, finding, not_measured, too_few
 from audit.groups.places import Reference
 from audit.metrics.association import cramers_v, log_odds, npmi_gap, share_given
 from audit.metrics.divergence import concentration, effective_number, entropy, gini, js, kl, total_variation
@@ -162,4 +162,4 @@ def _enough(item: Finding, n: int) -> Finding:
     """Refuse a finding whose concept has too few samples of the group, whatever the size of the corpus."""
     if item.value is None or n >= 30:
         return item
-    return not_measured(item.metric, item.subject, f"only {n} samples of the concept have a value, 30 are needed")
+    return not_measured(item.metric, item.subject, too_few(n, of=" of the concept with a value"))

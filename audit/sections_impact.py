@@ -81,15 +81,17 @@ def _impact(counts: Mapping[str, Passed], subject: Mapping[str, str], against: s
     base = best(counts, LEAST) if against is None else against
     ratios, rates = disparate_impact(counts, base), pass_rates(counts)
     found = []
+    step = "all rules" if subject["reason"] == "chain" else subject["reason"]
     for value in largest({name: passed.seen for name, passed in counts.items()}):
         mine = {**subject, "value": value, "against": base or "none"}
-        found.append(finding("pass_rate", mine, rates[value], f"{value}: {{share}} of {{n}} pass ({{shares}})"))
+        found.append(finding("pass_rate", mine, rates[value], f"{value}: {{share}} of {{n}} pass {step} ({{shares}})"))
         if value == base:
             continue
         verdict = four_fifths(ratios[value]).value
-        words = f"{value} passes {{value}} times as often as {base} ({{interval}}); four-fifths rule: {verdict}"
+        words = f"{value} passes {step} {{value}} times as often as {base} ({{interval}}); four-fifths rule: {verdict}"
         found.append(finding("disparate_impact", mine, ratios[value], words))
-        words = f"{value}: its share changes by a factor of {{value}} ({{interval}})"
+        words = f"{value}: {step} {'change' if step == 'all rules' else 'changes'} its share by a factor of {{value}}"
+        words += " ({interval})"
         found.append(finding("amplification", {**mine, "against": "all others"}, amplification(counts, value), words))
     return adjust(found)
 
@@ -124,7 +126,8 @@ def impact_by_cluster(
         rows.append(row)
     counts = np.array(rows, dtype=np.int64).reshape(-1, 4)
     subject = {"group": group, "value": value, "reason": reason or "chain", "against": against, "resampled": buckets}
-    words = f"{value} passes {{value}} times as often as {against} ({{interval}}, over whole domains)"
+    step = reason or "all rules"
+    words = f"{value} passes {step} {{value}} times as often as {against} ({{interval}}, over whole domains)"
     return finding("disparate_impact", subject, by_cluster(counts, _ratio), words)
 
 

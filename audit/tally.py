@@ -10,6 +10,8 @@ never
   have looked at the others (what cannot be decoded has no score), so they are no base for its rates
 - `failed:CODE`: of those that reached the code's stage, samples that the reason applies to, whatever else does
 - `only:CODE`: the reason applies and no other one does: what the rule alone removes
+- `weight`, `weight2`: the ledger's weights of the kept samples, and their squares, in units of 1 / `UNIT`: whole
+  numbers, so that their sums do not depend on the order either
 """
 
 from __future__ import annotations
@@ -36,7 +38,11 @@ _OUTCOMES = [
     "kept",
     *(f"reached:{stage}" for stage in _STAGES),
     *(f"{how}:{code}" for how in ("first", "failed", "only") for code in _CODES),
+    "weight",
+    "weight2",
 ]
+#: What one is counted as in the sums of weights.
+UNIT = 1 << 20
 _REACHED = 2
 _FIRST, _FAILED, _ONLY = (_REACHED + len(_STAGES) + i * len(_CODES) for i in range(3))
 _STAGE_OF_CODE = np.array([_STAGES.index(reason.stage.value) for reason in Reason])
@@ -66,7 +72,8 @@ TABLE = pa.schema(
 
 
 def tally(ledger: pa.Table, memberships: Sequence[Membership], pairs: Iterable[tuple[str, str]] = ()) -> Counter[Key]:
-    """Count one part. `ledger` (n rows) has `decision` and `reasons`; memberships speak of the same rows.
+    """Count one part. `ledger` (n rows) has `decision`, `reasons` and, where samples are weighed, `weight`;
+    memberships speak of the same rows.
 
     `pairs` names the groups to cross, such as (concepts, groups) or two groups for an intersection.
     """
@@ -106,7 +113,25 @@ def _outcomes(ledger: pa.Table) -> sparse.csr_matrix:
             codes[only] + _ONLY,
         ]
     )
-    return sparse.csr_matrix((np.ones(len(row), dtype=np.int64), (row, column)), shape=(len(masks), len(_OUTCOMES)))
+    data = np.ones(len(row), dtype=np.int64)
+    weighed, weights = _weights(ledger, kept)
+    row, data = np.concatenate([row, weighed, weighed]), np.concatenate([data, *_units(weights)])
+    column = np.concatenate([column, np.repeat([len(_OUTCOMES) - 2, len(_OUTCOMES) - 1], len(weighed))])
+    return sparse.csr_matrix((data, (row, column)), shape=(len(masks), len(_OUTCOMES)))
+
+
+def _weights(ledger: pa.Table, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the kept rows and their weights; none where the ledger has no weights."""
+    if "weight" not in ledger.column_names:
+        return np.zeros(0, dtype=np.int64), np.zeros(0)
+    weights = pc.fill_null(ledger.column("weight").cast(pa.float64()), 0.0).to_numpy()
+    rows = np.flatnonzero(kept & (weights > 0) & np.isfinite(weights))
+    return rows, weights[rows]
+
+
+def _units(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return weights and their squares in whole units."""
+    return np.rint(weights * UNIT).astype(np.int64), np.rint(weights**2 * UNIT).astype(np.int64)
 
 
 def _indicator(membership: Membership, rows: int) -> sparse.csr_matrix:
@@ -181,6 +206,10 @@ class Tally:
         """Return the count of samples with both values, each (group, value); the groups must have been crossed."""
         found = self.counts.get(Key(*one, *other, outcome))
         return self.counts.get(Key(*other, *one, outcome), 0) if found is None else found
+
+    def weight(self, group: str = "", value: str = "", squared: bool = False) -> float:
+        """Return the sum of the kept samples' weights (or their squares) with a value; over all without one."""
+        return self.count(group, value, "weight2" if squared else "weight") / UNIT
 
     def by(self, group: str, outcome: str = "all") -> dict[str, int]:
         """Return the counts by value, sorted by value."""

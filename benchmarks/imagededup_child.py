@@ -1,4 +1,8 @@
-"""Runs in imagededup's own environment: hashes a folder, searches given codes; prints one JSON line."""
+"""Runs in imagededup's own environment; prints one JSON line.
+
+`hash FOLDER WORKERS` hashes a folder (0 workers: in this process); `search CODES RADIUS PAIRS` searches given codes
+(uint64 npy) in this process and writes the pairs that it finds (int64 npy).
+"""
 
 from __future__ import annotations
 
@@ -6,28 +10,41 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from imagededup.methods import PHash
 
 
-def _cpu() -> float:
-    times = os.times()
-    return times.user + times.system + times.children_user + times.children_system
+def _clocked(call: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
+    wall, before = time.perf_counter(), os.times()
+    found = call()
+    cpu = sum(now - then for now, then in zip(os.times()[:4], before[:4], strict=True))
+    return found, {"seconds": round(time.perf_counter() - wall, 2), "cpu_seconds": round(cpu, 2)}
 
 
-def main(folder: str, codes: str, radius: int) -> None:
-    """Hash `folder`, then find the duplicates among `codes` (uint64 npy)."""
+def hashed(folder: str, workers: int) -> dict[str, float]:
+    """Hash `folder` as imagededup does by default (`workers` processes)."""
     method = PHash(verbose=False)
-    wall, cpu = time.perf_counter(), _cpu()
-    hashes = method.encode_images(image_dir=folder, num_enc_workers=0)
-    found = {"pictures": len(hashes), "hash_seconds": time.perf_counter() - wall, "hash_cpu_seconds": _cpu() - cpu}
+    hashes, took = _clocked(lambda: method.encode_images(image_dir=folder, num_enc_workers=workers))
+    return {"pictures": len(hashes), **took}
+
+
+def searched(codes: str, radius: int, pairs: str) -> dict[str, float]:
+    """Find the duplicates among `codes`."""
+    method = PHash(verbose=False)
     encoded = {str(row): f"{int(code):016x}" for row, code in enumerate(np.load(codes).reshape(-1))}
-    wall, cpu = time.perf_counter(), _cpu()
-    pairs = method.find_duplicates(encoding_map=encoded, max_distance_threshold=radius, num_dist_workers=0)
-    found |= {"search_seconds": time.perf_counter() - wall, "search_cpu_seconds": _cpu() - cpu}
-    print(json.dumps({**found, "pairs": sum(map(len, pairs.values())) // 2}))
+    found, took = _clocked(
+        lambda: method.find_duplicates(encoding_map=encoded, max_distance_threshold=radius, num_dist_workers=0)
+    )
+    rows = [(int(a), int(b)) for a, others in found.items() for b in others if int(a) < int(b)]
+    np.save(pairs, np.array(rows, dtype=np.int64).reshape(-1, 2))
+    return {"pairs": len(rows), **took}
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    if sys.argv[1] == "hash":
+        print(json.dumps(hashed(sys.argv[2], int(sys.argv[3]))))
+    else:
+        print(json.dumps(searched(sys.argv[2], int(sys.argv[3]), sys.argv[4])))

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from audit.counts import Counts
+from dashboards.audit import bias_unsaid
 from dashboards.queries import AppliedRule, Column, Survey
 from dashboards.text import clean, number, score
 from filters.errors import BadInput
@@ -164,7 +165,7 @@ def choices(run: Run) -> list[tuple[str, str]]:
         joined = " or ".join(found) or "nothing counts as a duplicate"
         rows.append(("Duplicates", f"{joined}; who stays: {', then '.join(recipe.duplicates.keep)}"))
     balance = recipe.balance
-    cap = f"at most {number(balance.cap)} of each {balance.by}" if balance else "groups as they are"
+    cap = f"at most {number(balance.cap)} of each {balance.by}" if balance and balance.cap else "groups as they are"
     rows.append(("Balance", cap))
     rows.append(("Similarity model", recipe.similarity.model))
     rows.append(("Scorers", ", ".join(recipe.scorers)))
@@ -194,10 +195,7 @@ def unsaid(run: Run, columns: list[Column]) -> list[tuple[str, str]]:
     return [
         ("Opt-outs", _unread_rights(run)),
         ("Licences", "They stand as the input states them. Nobody checked that whoever stated one could grant it."),
-        (
-            "Bias",
-            "No audit ran. Who is in this dataset, and whom each rule removed most often, was not measured.",
-        ),
+        ("Bias", bias_unsaid(run)),
         ("NSFW", nsfw),
         ("Known harmful material", _harmful(run)),
         (

@@ -10,6 +10,7 @@ import jinja2
 
 from audit.counts import funnel
 from dashboards import facts, figures
+from dashboards.audit import audit_facts
 from dashboards.cards import Shown, attach_pictures, show
 from dashboards.clusters import largest_clusters
 from dashboards.galleries import boards_for
@@ -139,6 +140,7 @@ def _context(run: Run) -> dict[str, Any]:
         "rules": facts.rule_rows(rules, survey),
         "choices": facts.choices(run),
         "rights": rights_facts(run),
+        "audit": audit_facts(run),
         "figures": charts,
         "capped": survey.capped.most_common(_GROUPS),
         "capped_groups": len(survey.capped),

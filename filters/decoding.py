@@ -5,6 +5,11 @@ Results do not depend on Pillow's global settings: the plugin of the sniffed for
 which other threads would see; the one that must hold (no truncated pictures) is only ever set to that.
 
 Colour profiles are not applied, as in the encoders' own preprocessing.
+
+Every pixel is decoded. A JPEG could be decoded at a half or less (`Image.draft`): a third of the time at 10 megapixels
+and nothing where the shorter side is below 1,344 pixels, twice the 672 that `encoders.openclip.shrink` leaves of it
+for an encoder of 224. But hashes that must equal others' bit for bit, sizes and the signs of damage need all pixels,
+and the default scorers have them.
 """
 
 from __future__ import annotations

@@ -13,7 +13,8 @@ import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from filters.duplicates_hamming import Band, Pairs, bands, between, within
+from filters.duplicates_colours import agree, turned_layouts
+from filters.duplicates_hamming import Accept, Band, Pairs, bands, between, within
 from filters.duplicates_turns import INVERSE, ITSELF, Turn, turned
 
 #: Edges that one step of the union-find takes; bounds its memory (about 24 bytes an edge, 12 a row).
@@ -27,12 +28,14 @@ METHODS = ("sha256", "pixels", "phash", "pdq", "pdq_dihedral", "embedding")
 class Edges:
     """Pairs of positions a < b (int64), sorted, with their distance (float32).
 
-    Distance: differing bits of a hash, 1 - cosine of embeddings, 0 where values are equal.
+    Distance: differing bits of a hash, 1 - cosine of embeddings, 0 where values are equal. `thinned`: there were too
+    many; these hold the same rows together.
     """
 
     a: np.ndarray
     b: np.ndarray
     distance: np.ndarray
+    thinned: bool = False
 
     def __len__(self) -> int:
         return len(self.a)
@@ -51,12 +54,13 @@ def joined(parts: Iterable[Edges]) -> Edges:
     if not found:
         return Edges.of(*(np.empty(0, np.int64),) * 3)
     edges = Edges.of(*(np.concatenate([getattr(part, name) for part in found]) for name in ("a", "b", "distance")))
+    thinned = any(part.thinned for part in found)
     if len(edges) == 0:
         return edges
     order = np.lexsort([edges.distance, edges.b, edges.a])
     a, b, distance = edges.a[order], edges.b[order], edges.distance[order]
     first = np.concatenate([[True], (np.diff(a) != 0) | (np.diff(b) != 0)])
-    return Edges(a[first], b[first], distance[first])
+    return Edges(a[first], b[first], distance[first], thinned)
 
 
 def firsts(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
@@ -101,19 +105,29 @@ def hamming_edges(codes: np.ndarray, valid: np.ndarray, radius: int, since: int 
 
 @dataclass(frozen=True)
 class Codes:
-    """Hashes ready for a search: the distinct ones uint64 (k, words), the row that each stands for, and the stars."""
+    """Hashes ready for a search: the distinct ones uint64 (k, words), the row that each stands for, and the stars.
+
+    With `colours` int8 (k, 48), coarse layouts, a hash is distinct by both, and pairs count whose colours agree within
+    `bound` (`filters.duplicates_colours`).
+    """
 
     codes: np.ndarray
     rows: np.ndarray
     stars: Edges
+    colours: np.ndarray | None = None
+    bound: float = np.inf
 
     @classmethod
-    def of(cls, codes: np.ndarray, valid: np.ndarray) -> Codes:
+    def of(
+        cls, codes: np.ndarray, valid: np.ndarray, colours: np.ndarray | None = None, bound: float = np.inf
+    ) -> Codes:
         """Return the distinct codes (n, words) of the valid rows."""
         words = codes if codes.ndim == 2 else codes[:, None]
-        first = firsts(words, valid)
+        whole = words if colours is None else np.concatenate([words, colours.view(np.uint64)], axis=1)
+        first = firsts(whole, valid)
         rows = np.flatnonzero((first >= 0) & (first == np.arange(len(first))))
-        return cls(np.ascontiguousarray(words[rows]), rows, _stars(first))
+        some = None if colours is None else colours[rows]
+        return cls(np.ascontiguousarray(words[rows]), rows, _stars(first), some, bound)
 
     def star(self, since: int = 0) -> Edges:
         """Return the edges between equal codes, those with a row at or after `since`."""
@@ -122,17 +136,53 @@ class Codes:
 
     def split(self, since: int) -> tuple[Codes, Codes]:
         """Return the codes of rows before `since` and of those from there on; neither with stars."""
-        old, none = self.rows < since, joined([])
-        return Codes(self.codes[old], self.rows[old], none), Codes(self.codes[~old], self.rows[~old], none)
+        old = self.rows < since
+        return self._taken(old), self._taken(~old)
+
+    def _taken(self, some: np.ndarray) -> Codes:
+        colours = None if self.colours is None else self.colours[some]
+        return Codes(self.codes[some], self.rows[some], joined([]), colours, self.bound)
+
+    def accept(self, other: Codes, radius: int, turn: Turn = ITSELF) -> Accept | None:
+        """Return what counts of the pairs of this one's turned codes and the other's; None for everything.
+
+        Of a flip or turn, what is no picture with itself, and not alike without the turn.
+        """
+        if turn == ITSELF:
+            return self.agreeing(other, ITSELF)
+        plain, there = self.agreeing(other, ITSELF), self.agreeing(other, turn)
+
+        def counts(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+            keep: np.ndarray = self.rows[a] != other.rows[b]
+            already: np.ndarray = np.bitwise_count(self.codes[a] ^ other.codes[b]).sum(axis=1) <= radius
+            if plain is not None and there is not None:
+                keep &= there(a, b)
+                already &= plain(a, b)
+            keep &= ~already
+            return keep
+
+        return counts
+
+    def agreeing(self, other: Codes, turn: Turn) -> Accept | None:
+        """Tell which pairs of this one's turned pictures and the other's agree in colour; None: none are known."""
+        if self.colours is None or other.colours is None:
+            return None
+        mine, theirs, bound = turned_layouts(self.colours, turn), other.colours, self.bound
+        return lambda a, b: agree(mine[a], theirs[b], bound)
 
 
 def searches(codes: Codes, radius: int, since: int = 0, turns: tuple[Turn, ...] = (ITSELF,)) -> list[Search]:
     """Return the units of the search for pairs within `radius` bits; their edges together are the answer."""
-    if radius <= 0 and turns == (ITSELF,):
+    if radius <= 0 and turns == (ITSELF,) and codes.colours is None:
         return []
     if since:
         return [Search(turn, None, since) for turn in turns]
-    return [Search(turn, band) for turn in turns for band in bands(codes.codes, radius)]
+    return [Search(turn, band) for turn in turns for band in _bands(codes, radius)]
+
+
+def _bands(codes: Codes, radius: int) -> list[Band]:
+    # equal codes of other colours are candidates too; bands for one bit find them without comparing everything
+    return bands(codes.codes, max(radius, 1))
 
 
 @dataclass(frozen=True)
@@ -149,35 +199,25 @@ class Search:
     def run(self, codes: Codes, radius: int) -> tuple[Edges, bool]:
         """Return the unit's edges, and whether they were so many that only some are left (`Pairs.thinned`)."""
         if self.band is not None:
-            if self.turn == ITSELF:
-                return _named(within(codes.codes, radius, self.band), codes, codes)
-            return self._turned(codes, codes, radius, [self.band])
+            return self._among(codes, radius, [self.band])
         old, new = codes.split(self.since)
-        parts = [self._new(new, radius)]
+        parts = [self._among(new, radius, _bands(new, radius))]
         for turn in {self.turn, INVERSE.get(self.turn, self.turn)}:
-            parts.append(Search(turn, None)._turned(new, old, radius, bands(old.codes, radius)))
+            parts.append(Search(turn, None)._turned(new, old, radius, _bands(old, radius)))
         return joined(edges for edges, _ in parts), any(thinned for _, thinned in parts)
 
-    def _new(self, new: Codes, radius: int) -> tuple[Edges, bool]:
+    def _among(self, codes: Codes, radius: int, units: list[Band]) -> tuple[Edges, bool]:
         if self.turn != ITSELF:
-            return self._turned(new, new, radius, bands(new.codes, radius))
-        parts = [_named(within(new.codes, radius, band), new, new) for band in bands(new.codes, radius)]
+            return self._turned(codes, codes, radius, units)
+        accept = codes.accept(codes, radius)
+        parts = [_named(within(codes.codes, radius, band, accept), codes, codes) for band in units]
         return joined(edges for edges, _ in parts), any(thinned for _, thinned in parts)
 
     def _turned(self, queries: Codes, base: Codes, radius: int, units: list[Band]) -> tuple[Edges, bool]:
         """Return pairs of a turned query and a code; those that are alike without the turn are left out."""
-        asked = turned(queries.codes, self.turn)
-        found, thinned = [], False
-        for band in units:
-            pairs = between(asked, base.codes, radius, band)
-            keep = queries.rows[pairs.a] != base.rows[pairs.b]
-            if self.turn != ITSELF:
-                plain = np.bitwise_count(queries.codes[pairs.a] ^ base.codes[pairs.b]).sum(axis=1)
-                keep &= plain > radius
-            edges, _ = _named(Pairs(pairs.a[keep], pairs.b[keep], pairs.distance[keep]), queries, base)
-            found.append(edges)
-            thinned |= pairs.thinned
-        return joined(found), thinned
+        asked, accept = turned(queries.codes, self.turn), queries.accept(base, radius, self.turn)
+        parts = [_named(between(asked, base.codes, radius, band, accept), queries, base) for band in units]
+        return joined(edges for edges, _ in parts), any(thinned for _, thinned in parts)
 
 
 def _named(pairs: Pairs, one: Codes, other: Codes) -> tuple[Edges, bool]:

@@ -16,7 +16,7 @@ Source of the idea: Norouzi, Punjani, Fleet, Fast Exact Search in Hamming Space 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import combinations
 from math import comb
@@ -24,6 +24,9 @@ from math import comb
 import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import minimum_spanning_tree
+
+#: Given rows a and rows b of candidates within the radius, tells (n,) bool which of them count.
+Accept = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 #: Pairs of one unit above which only a spanning forest of them is kept (18 bytes each); `Pairs.thinned` tells.
 MAX_PAIRS = 1 << 26
@@ -107,22 +110,29 @@ def _crowded(codes: np.ndarray, count: int, flips: int, flat_ns: float) -> bool:
     return False
 
 
-def within(codes: np.ndarray, radius: int, band: Band) -> Pairs:
+def within(codes: np.ndarray, radius: int, band: Band, accept: Accept | None = None) -> Pairs:
     """Return the pairs a != b, each once, that one unit finds among `codes` uint64 (n, words)."""
     search = _flat(codes, codes, radius, True) if band.count == 0 else _banded(codes, codes, radius, band, True)
-    return _collected(search, len(codes))
+    return _collected(_accepted(search, accept), len(codes))
 
 
-def between(queries: np.ndarray, base: np.ndarray, radius: int, band: Band) -> Pairs:
+def between(queries: np.ndarray, base: np.ndarray, radius: int, band: Band, accept: Accept | None = None) -> Pairs:
     """Return the pairs (row of `queries`, row of `base`) that one unit of `bands(base, radius)` finds."""
     if len(queries) == 0 or len(base) == 0:
         return _collected(iter(()), 0)
     whole = band.count == 0
     search = _flat(queries, base, radius, False) if whole else _banded(queries, base, radius, band, False)
     shift = len(queries)  # so that both sides are rows of one graph
-    shifted = (Pairs(block.a, block.b + shift, block.distance) for block in search)
+    shifted = (Pairs(block.a, block.b + shift, block.distance) for block in _accepted(search, accept))
     found = _collected(shifted, shift + len(base))
     return Pairs(found.a, found.b - shift, found.distance, found.thinned)
+
+
+def _accepted(blocks: Iterator[Pairs], accept: Accept | None) -> Iterator[Pairs]:
+    """Yield what counts of each block, before any of it could be thinned."""
+    for block in blocks:
+        keep = slice(None) if accept is None else accept(block.a, block.b)
+        yield Pairs(block.a[keep], block.b[keep], block.distance[keep])
 
 
 def _collected(blocks: Iterator[Pairs], rows: int) -> Pairs:

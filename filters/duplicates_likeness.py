@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from filters.duplicates import METHODS
-from filters.duplicates_turns import TURNS, turned
+from filters.duplicates_colours import agree, turned_layouts
+from filters.duplicates_turns import TURNS, Turn, turned
 from filters.semantic import unit
 
 #: Least PDQ quality (0 to 100) at which a hash says anything. Source: ThreatExchange pdq/README, "discard <= 49".
@@ -22,13 +23,17 @@ _PAIRS = 1 << 16
 
 @dataclass(frozen=True)
 class Bounds:
-    """What counts as the same picture. Bits and cosine are inclusive; None turns a method off."""
+    """What counts as the same picture. Bits, cosine and colour are inclusive; None turns a method off.
+
+    `colour`: largest distance in CIELAB's a and b of any part, between pictures that a perceptual hash takes for one.
+    """
 
     exact: bool = True
     phash: int | None = None
     pdq: int | None = None
     dihedral: bool = False
     cosine: float | None = None
+    colour: float | None = None
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,7 @@ class Features:
 
     `sha256`, `pixels`: int64, equal where the values are, -1 where there is none. `phash`: uint64 (n, 1), `pdq`:
     uint64 (n, 4), each with the rows that have one. `vector`: row of `vectors` (m, d), -1 where there is none.
+    `colours`: coarse layouts int8 (n, 48), None where there are none.
     """
 
     sha256: np.ndarray
@@ -47,6 +53,7 @@ class Features:
     has_pdq: np.ndarray
     vectors: np.ndarray
     vector: np.ndarray
+    colours: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.sha256)
@@ -74,7 +81,7 @@ class Likeness:
             part = slice(start, start + _PAIRS)
             for name, limit in self._limits():
                 left = np.flatnonzero(method[part] < 0) + start
-                found = self._distance(name, rows[left], heads[left])
+                found = self._distance(name, rows[left], heads[left], limit)
                 holds = found <= limit
                 method[left[holds]] = METHODS.index(name)
                 distance[left[holds]] = found[holds]
@@ -94,8 +101,8 @@ class Likeness:
             # the search and this comparison may round the last bits of a cosine differently
             yield "embedding", 1 - bounds.cosine + 1e-6
 
-    def _distance(self, name: str, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        """Return the distance of each pair, infinite where one of the two has nothing to compare."""
+    def _distance(self, name: str, a: np.ndarray, b: np.ndarray, limit: float) -> np.ndarray:
+        """Return the distance of each pair, infinite where one has nothing to compare or the colours are others."""
         found = np.full(len(a), np.inf)
         features = self.features
         if name in ("sha256", "pixels"):
@@ -112,6 +119,20 @@ class Likeness:
         some = np.flatnonzero(has[a] & has[b])
         others, bits = codes[b[some]], np.full(len(some), np.inf)
         for turn in TURNS if name == "pdq_dihedral" else TURNS[:1]:
-            bits = np.minimum(bits, np.bitwise_count(turned(codes[a[some]], turn) ^ others).sum(axis=1))
+            here = np.bitwise_count(turned(codes[a[some]], turn) ^ others).sum(axis=1).astype(float)
+            here[~self.colours_agree(a[some], b[some], turn, here <= limit)] = np.inf
+            bits = np.minimum(bits, here)
         found[some] = bits
+        return found
+
+    def colours_agree(self, a: np.ndarray, b: np.ndarray, turn: Turn, asked: np.ndarray) -> np.ndarray:
+        """Return (n,) bool: of the pairs that are `asked` for (n,) bool, those whose colours agree under a turn of a.
+
+        All of them where colours are unknown or do not count.
+        """
+        found: np.ndarray = asked.copy()
+        colours, bound = self.features.colours, self.bounds.colour
+        if colours is not None and bound is not None:
+            rows = np.flatnonzero(asked)
+            found[rows] = agree(turned_layouts(colours[a[rows]], turn), colours[b[rows]], bound)
         return found

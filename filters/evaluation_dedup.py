@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from filters.duplicates import METHODS
-from filters.duplicates_likeness import Bounds, Features
+from filters.duplicates_likeness import Bounds, Features, Likeness
 from filters.duplicates_turns import TURNS, turned
 from filters.semantic import unit
 
@@ -88,14 +88,16 @@ def within_bound(features: Features, bounds: Bounds, method: str, rows: np.ndarr
         return _alike(features, float(bounds.cosine or 1), rows, others)
     words, has = (features.phash, features.has_phash) if method == "phash" else (features.pdq, features.has_pdq)
     radius = bounds.phash if method == "phash" else bounds.pdq
-    near = np.zeros((len(rows), len(others)), dtype=bool)
+    near, likeness = np.zeros((len(rows), len(others)), dtype=bool), Likeness(features, bounds)
     for turn in TURNS if method == "pdq_dihedral" else TURNS[:1]:
         asked = turned(np.ascontiguousarray(words[rows]), turn)
         bits = np.zeros(near.shape, dtype=np.int16)
         for word in range(words.shape[1]):
             bits += np.bitwise_count(asked[:, word][:, None] ^ words[others, word][None, :])
-        near |= bits <= (radius or 0)
-    near &= has[rows][:, None] & has[others][None, :]
+        here = (bits <= (radius or 0)) & has[rows][:, None] & has[others][None, :]
+        a, b = np.nonzero(here)
+        here[a, b] = likeness.colours_agree(rows[a], others[b], turn, np.ones(len(a), dtype=bool))
+        near |= here
     return near
 
 

@@ -354,6 +354,24 @@ class Reason(str, Enum):
         "Its group already has as many samples as `balance.cap` allows.",
         "Raise `balance.cap`, or balance by another column.",
     )
+    BALANCE_CONCEPT = (
+        "BALANCE_CONCEPT",
+        Stage.BALANCE,
+        "None of its concepts drew it under the caps of `balance.concepts`, or it has none and those are dropped.",
+        "Raise `balance.concepts.t`, or set `balance.concepts.unmatched: keep`.",
+    )
+    BALANCE_TEMPERATURE = (
+        "BALANCE_TEMPERATURE",
+        Stage.BALANCE,
+        "Its value of the group has as many samples as `balance.temperature` gives it.",
+        "Raise `balance.temperature.keep` or `tau`; without `keep` the temperature weighs and drops nothing.",
+    )
+    BALANCE_QUOTA = (
+        "BALANCE_QUOTA",
+        Stage.BALANCE,
+        "Its value of a group is over-full: with it, another value would be below its share in `balance.quotas`.",
+        "Lower the share, or `max_drop`; `balance/balance.json` says what each quota costs.",
+    )
 
 
 #: Position of each reason in the order of precedence.

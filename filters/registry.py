@@ -40,6 +40,7 @@ SCORERS = LazyScorers(
         "size": "filters.scorers.size:SizeScorer",
         "hashes": "filters.scorers.hashes:HashScorer",
         "pdq": "filters.scorers.pdq:PdqScorer",
+        "colours": "filters.scorers.colours:ColourScorer",
         "pixels": "filters.scorers.pixels:PixelScorer",
         "caption": "filters.scorers.captions:CaptionScorer",
         "language": "filters.scorers.language:LanguageScorer",
@@ -55,7 +56,7 @@ SCORERS = LazyScorers(
 )
 
 #: What a recipe that names no scorers runs: all that need no network and no extra package.
-DEFAULT = ("size", "hashes", "pdq", "caption", "language", "technical", "quality", "nsfw", "similarity")
+DEFAULT = ("size", "hashes", "pdq", "colours", "caption", "language", "technical", "quality", "nsfw", "similarity")
 
 #: Scorers that read the similarity encoder's embeddings instead of pixels.
 HEADS: frozenset[Literal["aesthetic", "nsfw_clip"]] = frozenset(("aesthetic", "nsfw_clip"))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -103,7 +103,7 @@ def over_cap(groups: np.ndarray, uids: np.ndarray, alive: np.ndarray, cap: int, 
     rows = np.flatnonzero(alive & np.array([bool(group) for group in groups], dtype=bool))
     if len(rows) == 0:
         return over
-    lottery = np.array([_ticket(str(uids[row]), seed) for row in rows], dtype=np.uint64)
+    lottery = tickets((str(uids[row]) for row in rows), seed)
     names, inverse = np.unique(np.array([str(groups[row]) for row in rows]), return_inverse=True)
     order = np.lexsort([uids[rows], lottery, inverse])
     starts = np.searchsorted(inverse[order], np.arange(len(names)))
@@ -112,6 +112,32 @@ def over_cap(groups: np.ndarray, uids: np.ndarray, alive: np.ndarray, cap: int, 
     return over
 
 
-def _ticket(uid: str, seed: int) -> int:
+def tickets(uids: Iterable[str], seed: int) -> np.ndarray:
+    """Return a number (n,) uint64 for each uid: BLAKE2b keyed with `seed`. Equal for a uid in every run."""
     key = seed.to_bytes(8, "big", signed=True)
-    return int.from_bytes(hashlib.blake2b(uid.encode(), digest_size=8, key=key).digest(), "big")
+    found = b"".join(hashlib.blake2b(uid.encode(), digest_size=8, key=key).digest() for uid in uids)
+    return np.frombuffer(found, dtype=">u8").astype(np.uint64)
+
+
+def salt(purpose: str) -> np.uint64:
+    """Return a number for a purpose, to redraw tickets for it."""
+    number: np.uint64 = np.uint64(int.from_bytes(hashlib.blake2b(purpose.encode(), digest_size=8).digest(), "big"))
+    return number
+
+
+def redrawn(lottery: np.ndarray, salts: np.ndarray | np.uint64) -> np.ndarray:
+    """Return tickets (n,) drawn anew for one salt, or one each (n,): who comes early once need not come early again.
+
+    The finaliser of SplitMix64 (Steele et al. 2014, Fast splittable pseudorandom number generators): a bijection.
+    """
+    mixed = lottery ^ salts
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    found: np.ndarray = mixed ^ (mixed >> np.uint64(31))
+    return found
+
+
+def unit(lottery: np.ndarray) -> np.ndarray:
+    """Return tickets (n,) as numbers in [0, 1)."""
+    uniform: np.ndarray = (lottery >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    return uniform

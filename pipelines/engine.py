@@ -12,7 +12,7 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from filters.errors import AssayError, BadInput, GateRefused, TooManyFailures
 
@@ -29,6 +29,8 @@ REFUSED = {
 
 #: A plain loop in this process; the same units, no Beam.
 PLAIN = "plain"
+
+Result = TypeVar("Result")
 
 _TOKEN = re.compile(r"ASSAY-ERROR(\{.*?\})ASSAY-END")
 
@@ -99,10 +101,10 @@ def run_parts(engine: Engine, stage: str, work: PartWork, indices: Sequence[int]
 
     class RunPart(beam.DoFn):  # type: ignore[misc,name-defined]
         def setup(self) -> None:
-            _carried(work.load)
+            carried(work.load)
 
         def process(self, index: int) -> Iterable[int]:
-            _carried(lambda: work.run(index))
+            carried(lambda: work.run(index))
             yield index
 
     def build(pipeline: Any) -> None:
@@ -163,10 +165,10 @@ def _runner(name: str) -> Any:
         raise BadInput(f"--runner {name}: {str(error).splitlines()[0]}") from None
 
 
-def _carried(call: Callable[[], None]) -> None:
-    """Run `call`; turn an error that a user can act on into a text that survives any runner."""
+def carried(call: Callable[[], Result]) -> Result:
+    """Return what `call` returns; turn an error that a user can act on into a text that survives any runner."""
     try:
-        call()
+        return call()
     except (AssayError, OSError) as error:
         body = json.dumps({"message": explain(error), "code": exit_code(error)})
         # ASCII, and doubly escaped: runners print errors through repr

@@ -9,13 +9,22 @@ import json
 from pathlib import Path
 from typing import Any
 
+from training_page import training_page
+
 from audit.compliance import PROBLEMS
+from audit.document import json_schema
+from audit.documents.facts import Facts
+from audit.documents.formats import FORMATS
+from audit.findings import NEGLIGIBLE
+from audit.groups.lexicon import languages_of, load, packaged
+from audit.metric_table import METRICS
 from filters.reasons import Reason
 from filters.registry import SCORERS
 from filters.rules import RULES
 from pipelines.jobs.score import unloaded_scorer
 from pipelines.run.recipe import Recipe
-from pipelines.run.schema import FIXED, SCHEMA_VERSION, SCORES_HEAD, SIDECAR_HEAD
+from pipelines.run.schema import FIXED, GROUPS_HEAD, SCHEMA_VERSION, SCORES_HEAD, SIDECAR_HEAD
+from pipelines.run.schema_audit import AUDIT
 from pipelines.run.schema_fetch import DOWNLOADS, LISTS
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -37,12 +46,14 @@ def reasons_page() -> str:
 def schemas_page() -> str:
     """Return the page of parquet schemas."""
     lines = [f"# Schemas\n\nSchema version {SCHEMA_VERSION}; a reader refuses another major version.\n"]
-    for name, schema in {**FIXED, "lists": LISTS, "downloads": DOWNLOADS}.items():
+    for name, schema in {**FIXED, **AUDIT, "lists": LISTS, "downloads": DOWNLOADS}.items():
         lines += [f"## {name}\n", _fields(list(schema))]
     lines += ["## scores\n", _fields(SCORES_HEAD), "Then the scorers' columns, each with `scorer`, `version` and"]
     lines += ["`model` in its field metadata:\n", "| scorer | column | type |\n| --- | --- | --- |"]
     for scorer in (unloaded_scorer(name, "builtin:mini") for name in SCORERS):
         lines += [f"| {scorer.name} | `{field.name}` | {field.type} |" for field in scorer.fields]
+    lines += ["\n## groups\n", _fields(GROUPS_HEAD), "Then one column `list<string>` a declared group: the sample's"]
+    lines += ["values, sorted; empty where it has none, at most one where the group's `overlap` is `mixed`."]
     lines += ["\n## shards (sidecar)\n", _fields(SIDECAR_HEAD), "Then all score columns."]
     return _GENERATED + "\n".join(lines) + "\n"
 
@@ -98,6 +109,39 @@ def checks_page() -> str:
     return _GENERATED + "\n".join(lines) + "\n"
 
 
+def documents_page() -> str:
+    """Return the page of what each exported document states, and where each answer comes from."""
+    lines = ["# Fields of the exported documents\n", "What `assay export` writes; [how to read it](documents.md).\n"]
+    for name, form in FORMATS.items():
+        lines += [f"## {name}\n", f"{form.about}.\n", "| field | what it says | comes from |\n| --- | --- | --- |"]
+        for question in (question for part in form.parts for question in part.questions):
+            lines.append(f"| {question.ident} | {question.asks} | {question.answer(Facts()).source} |")
+        lines.append("")
+    return _GENERATED + "\n".join(lines)
+
+
+def metrics_page() -> str:
+    """Return the page of the audit's metrics and lexicons."""
+    lines = [
+        "# Metrics and lexicons of the audit\n",
+        "Intervals are of 95 %. A figure inside the last column is too small to matter, however sure it is. How to",
+        "read them: `audit.md`.\n",
+        "| metric | meaning | formula | interval | source | does not matter |\n| --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, fact in METRICS.items():
+        low, high = NEGLIGIBLE.get(name, (None, None))
+        bounds = "" if low is None else f"{low:.3g} to {high:.3g}"
+        cells = (f"`{name}`", fact.meaning, f"`{fact.formula}`", fact.interval, fact.source, bounds)
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    lines += ["\n## Lexicons\n", "Words by value; a user's own JSON file of the same form is named by its path.\n"]
+    lines += ["| lexicon | language | version | values | source |\n| --- | --- | --- | --- | --- |"]
+    for lexicon in (load(name, language) for name in packaged() for language in languages_of(name)):
+        values = ", ".join(list(lexicon.values)[:12]) + (", …" if len(lexicon.values) > 12 else "")
+        version = f"{lexicon.version} ({lexicon.date})"
+        lines.append(f"| `{lexicon.name}` | {lexicon.language} | {version} | {values} | {lexicon.source} |")
+    return _GENERATED + "\n".join(lines) + "\n"
+
+
 def _resolve(root: dict[str, Any], spec: dict[str, Any]) -> dict[str, Any]:
     options = [option for option in spec.get("anyOf", [spec]) if option.get("type") != "null"]
     reference = options[0].get("$ref", "")
@@ -110,7 +154,11 @@ def pages() -> dict[str, str]:
         "reasons.md": reasons_page(),
         "schemas.md": schemas_page(),
         "checks.md": checks_page(),
+        "document-fields.md": documents_page(),
+        "audit-metrics.md": metrics_page(),
+        "audit.schema.json": json.dumps(json_schema(), indent=1) + "\n",
         "recipe.md": recipe_page(),
+        "training.md": _GENERATED + training_page(_keys),
         "recipe.schema.json": json.dumps(Recipe.model_json_schema(), indent=1) + "\n",
     }
 

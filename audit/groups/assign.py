@@ -44,7 +44,7 @@ class Assigner:
             raise BadInput(f"groups: {', '.join(twice)} is declared twice: give each group its own name")
         vocabularies = {}
         for group in groups:
-            for lexicon in _lexicons(group):
+            for lexicon in lexicons_of(group) if group.kind in ("terms", "place") else ():
                 vocabularies[_vocabulary(group), lexicon.language, lexicon.name] = lexicon
         self._matcher = Matcher((key[0], lexicon) for key, lexicon in vocabularies.items())
 
@@ -93,8 +93,9 @@ class Assigner:
         return _membership(group, tuple(names), rows[mine], codes[numbers[mine]])
 
 
-def _lexicons(group: Group) -> list[Lexicon]:
-    if group.kind == "place":
+def lexicons_of(group: Group) -> list[Lexicon]:
+    """Return the word lists that a group rests on: its lexicons, or the gazetteer for places and domains."""
+    if group.kind in ("place", "domain"):
         return [gazetteer()]
     return load_all(group.lexicon, group.languages) if group.lexicon is not None else []
 

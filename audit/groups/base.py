@@ -86,9 +86,10 @@ class Group:
     @property
     def described(self) -> str:
         """How the group is found, in a few words, for the report."""
+        text = "the caption" if self.source_column == "caption" else self.source_column
         return {
-            "terms": f"words of the caption (lexicon {self.lexicon}, {', '.join(self.languages)})",
-            "place": f"countries, capitals and nationalities named in the caption, by {self.level}",
+            "terms": f"words of {text} (lexicon {self.lexicon}, {', '.join(self.languages)})",
+            "place": f"countries, capitals and nationalities named in {text}, by {self.level}",
             "domain": f"the source's domain, by {self.level}",
             "language": "the caption's language, as detected",
             "creator": "the creator that the input states",

@@ -10,7 +10,7 @@ from scipy import stats
 from audit.metrics.estimate import Estimate, Measured, Unmeasurable, Z, check_counts
 
 
-def wilson(k: int, n: int) -> tuple[float, float]:
+def wilson(k: float, n: float) -> tuple[float, float]:
     """Return the 95 % score interval of k of n, n above 0 (Wilson 1927)."""
     p = k / n
     centre = p + Z * Z / (2 * n)

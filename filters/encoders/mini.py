@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from filters.encoders import mini_weights
 from filters.encoders.efficientnet import EfficientNetLite0
+from filters.encoders.mini_graph import PictureEngine
 from filters.encoders.mobilenet import CLASSES, FEATURES, MobileNetV2
 from filters.encoders.openclip import Surface
 from filters.encoders.packed import read_packed
@@ -145,24 +146,39 @@ class MiniModel(nn.Module):
         self.efficientnet_lite0 = EfficientNetLite0()
         self.head = Head()
         self.text = TextTower()
+        self._engine: PictureEngine | None = None
 
     def encode_image(self, pixels: Tensor, normalize: bool = False) -> Tensor:
         """Return (n, 384) for pixels (n, 3, 224, 224) in [0, 1]."""
         parts = torch.split(pixels, _CPU_PICTURES if pixels.device.type == "cpu" else max(1, len(pixels)))
-        vectors = self.head(*self.classify([part.contiguous(memory_format=torch.channels_last) for part in parts]))
+        vectors = self.head(*self.classify(list(parts)))
         return F.normalize(vectors, dim=-1) if normalize else vectors
 
     def classify(self, parts: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Return both classifiers' features side by side (n, 2560) and their mean logits (n, 1000)."""
-        networks: tuple[MobileNetV2 | EfficientNetLite0, ...] = (self.mobilenet_v2, self.efficientnet_lite0)
-        features, logits = [], []
-        for network, mean, deviation in zip(networks, _MEANS, _DEVIATIONS, strict=True):
-            shift = torch.tensor(mean, device=parts[0].device)[:, None, None]
-            scale = torch.tensor(deviation, device=parts[0].device)[:, None, None]
-            found = torch.cat([network.features((part - shift) / scale) for part in parts])
-            features.append(found.float())
-            logits.append(network.classifier(found).float())
-        return torch.cat(features, dim=-1), (logits[0] + _SECOND * logits[1]) / 2.0
+        """Return both classifiers' features side by side (n, 2560) and their mean logits (n, 1000).
+
+        ONNX Runtime does it on a CPU, with the weights of the first call; torch wherever else the model was moved to.
+        """
+        if parts[0].device.type == "cpu" and parts[0].dtype == torch.float32:
+            if self._engine is None:
+                self._engine = PictureEngine(self._networks(), _MEANS, _DEVIATIONS)
+            first, first_logits, second, second_logits = self._engine(parts, torch.get_num_threads())
+        else:
+            first, first_logits, second, second_logits = self.classify_by_torch(parts)
+        return torch.cat((first, second), dim=-1), (first_logits + _SECOND * second_logits) / 2.0
+
+    def classify_by_torch(self, parts: list[Tensor]) -> list[Tensor]:
+        """Return features (n, 1280) and logits (n, 1000) of the first classifier, then of the second."""
+        found: list[Tensor] = []
+        for network, mean, deviation in zip(self._networks(), _MEANS, _DEVIATIONS, strict=True):
+            shift = parts[0].new_tensor(mean)[:, None, None]
+            scale = parts[0].new_tensor(deviation)[:, None, None]
+            features = torch.cat([network.features((part - shift) / scale) for part in parts])
+            found += [features.float(), network.classifier(features).float()]
+        return found
+
+    def _networks(self) -> tuple[MobileNetV2 | EfficientNetLite0, ...]:
+        return self.mobilenet_v2, self.efficientnet_lite0
 
     def encode_text(self, tokens: Tensor, normalize: bool = False) -> Tensor:
         """Return (n, 384): the sentence vector less the centre of all texts, spread, for int64 (n, length)."""
@@ -189,8 +205,6 @@ def load_mini() -> Surface:
     model = MiniModel()
     for name in WEIGHTS:
         getattr(model, name).load_state_dict(read_packed(shipped(f"{name}.safetensors")))
-    for network in (model.mobilenet_v2, model.efficientnet_lite0):
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Surface(
         arch="builtin-mini",
         dimension=WIDTH,

@@ -32,7 +32,7 @@ class MobileNetV2(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         layers = [nn.Conv2d(3, _STEM, 3, stride=2, padding=1)]
-        blocks: list[tuple[int, bool]] = []  # number of convolutions, whether the input is added
+        blocks: list[tuple[int, bool]] = []
         channels = _STEM
         for expansion, width, repeats, first_stride in _STAGES:
             for repeat in range(repeats):
@@ -47,13 +47,14 @@ class MobileNetV2(nn.Module):
         layers.append(nn.Conv2d(channels, FEATURES, 1))
         self.convolutions = nn.ModuleList(layers)
         self.classifier = nn.Linear(FEATURES, CLASSES)
-        self._blocks = tuple(blocks)
+        #: Number of convolutions of each block, and whether its input is added.
+        self.blocks = tuple(blocks)
 
     def features(self, pixels: Tensor) -> Tensor:
         """Return the pooled features (n, 1280) of normalised pixels (n, 3, 224, 224)."""
         layers = iter(self.convolutions)
         x = F.relu6(next(layers)(pixels), inplace=True)
-        for count, residual in self._blocks:
+        for count, residual in self.blocks:
             y = x
             for _ in range(count - 1):
                 y = F.relu6(next(layers)(y), inplace=True)

@@ -23,10 +23,14 @@ def check(run: RunArgument, registry: RegistryOption = None, as_json: JsonOption
 
     verdict = job.check(open_run(run), registry)
     if as_json:
-        print_json({"ok": verdict.ok, "problems": [asdict(problem) for problem in verdict.problems]})
+        problems = [asdict(problem) for problem in verdict.problems]
+        print_json({"ok": verdict.ok, "problems": problems, "waived": verdict.waived})
         if not verdict.ok:
             raise typer.Exit(3)
         return
     if not verdict.ok:
         raise GateRefused(f"{run}: {job.described(verdict.problems)}")
     print(f"{run}: cleared for training")
+    for waiver in verdict.waived:
+        who = f"{waiver['by']} ({waiver['at']}): {waiver['why']}"
+        print(f"  gate {waiver['gate']} did not pass and was waived by {who}")

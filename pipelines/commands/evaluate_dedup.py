@@ -118,6 +118,7 @@ def measured(
     Raises `BadInput` where the folder or a named file is missing or lies outside of the folder.
     """
     from filters.encoders.uri import load_encoder
+    from filters.scorers.colours import layouts
     from filters.scorers.hashes import phashes
     from filters.scorers.pdq import pdq_hash
     from filters.scorers.pixels import pixel_hash
@@ -142,14 +143,15 @@ def measured(
             rows.append({**digests, "pdq": pdq, "pdq_quality": quality})
             pictures.append(picture)
             groups.append(labels[name])
-        for row, code in zip(rows[len(rows) - len(pictures) :], phashes(pictures).tolist(), strict=True):
-            row["phash"] = code
+        looks = layouts(pictures)
+        for row, code, look in zip(rows[len(rows) - len(pictures) :], phashes(pictures), looks, strict=True):
+            row["phash"], row["colours"] = int(code), look.tobytes()
         if encoder is not None and pictures:
             vectors.append(np.asarray(encoder.encode_images([p.image for p in pictures]), dtype=np.float16))
     if not rows:
         raise BadInput(f"none of the {len(items)} pictures could be decoded")
-    types = [("sha256", pa.binary()), ("pixels", pa.binary()), ("pdq", pa.binary()), ("pdq_quality", pa.int16())]
-    table = pa.Table.from_pylist(rows, schema=pa.schema([*types, ("phash", pa.uint64())]))
+    types = [(name, pa.binary()) for name in ("sha256", "pixels", "pdq", "colours")]
+    table = pa.Table.from_pylist(rows, schema=pa.schema([*types, ("pdq_quality", pa.int16()), ("phash", pa.uint64())]))
     return table, np.concatenate(vectors) if vectors else None, np.array(groups), failed
 
 

@@ -6,6 +6,7 @@ _PLACES = {
     "size": "exact; tests/filters/scorers/test_size.py",
     "hashes": "bit for bit those of ImageHash on its published pictures; tests/filters/scorers/test_hashes.py",
     "pdq": "within 16 bits of the hashes that Meta's own tests assert; tests/filters/scorers/test_pdq.py",
+    "colours": "exact formula; its bound: python -m benchmarks.dedup --only quality",
     "pixels": "exact; tests/filters/scorers/test_pixels.py",
     "caption": "exact counts; tests/filters/scorers/test_captions.py",
     "language": "by fastText's makers; not measured here",

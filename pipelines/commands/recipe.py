@@ -18,7 +18,11 @@ def check(
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="Recipe file (YAML).")], overrides: SetOption = None
 ) -> None:
     """Check a recipe and print it in full, with all defaults."""
-    print(load_recipe(recipe, overrides).dump(), end="")
+    from pipelines.jobs.groups import check_columns
+
+    loaded = load_recipe(recipe, overrides)
+    check_columns(loaded)
+    print(loaded.dump(), end="")
 
 
 @app.command()

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
+import typer
 from rich.console import Console
 
 from pipelines.commands.common import JsonOption, OutOption, RunArgument, SetOption, print_json
 
 
-def replay(run: RunArgument, out: OutOption, overrides: SetOption = None, as_json: JsonOption = False) -> None:
+def replay(
+    run: RunArgument,
+    out: OutOption,
+    recipe: Annotated[
+        Path | None, typer.Option("--recipe", help="Recipe to decide by, instead of the run's own.")
+    ] = None,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Decide again with other bounds; no model runs. `assay balance` then writes the new shards."""
     from pipelines.commands.status import describe, print_counts
     from pipelines.jobs import replay as job
@@ -17,7 +29,7 @@ def replay(run: RunArgument, out: OutOption, overrides: SetOption = None, as_jso
 
     opened = open_run(run)
     with locked(Store(out)):
-        new = job.replay(opened, overrides or [], out)
+        new = job.replay(opened, overrides or [], out, recipe)
     if as_json:
         print_json(describe(new))
     else:

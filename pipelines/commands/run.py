@@ -25,19 +25,21 @@ def run(
     key: Annotated[Path | None, typer.Option("--key", help="Ed25519 private key to sign the manifest with.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Do all of a recipe. Killed at any point, the same command resumes; a dataset to which opt-outs were applied
-    since stays as it is."""
+    """Do all of a recipe. Killed at any point, the same command resumes; a dataset to which opt-outs were applied, or
+    of which a gate was waived, since then stays as it is."""
     from pipelines.commands.status import describe, print_counts
+    from pipelines.jobs.audit import audit
     from pipelines.jobs.balance import balance
     from pipelines.jobs.calibrate import calibrate
     from pipelines.jobs.decide import decide
     from pipelines.jobs.dedup import dedup
     from pipelines.jobs.finish import finish
+    from pipelines.jobs.groups import assign_groups, check_columns
     from pipelines.jobs.ingest import ingest
     from pipelines.jobs.match import match
     from pipelines.jobs.score import score
     from pipelines.progress import clear_meters
-    from pipelines.retraction.versions import retracted
+    from pipelines.retraction.versions import revised
     from pipelines.run.directory import create_run
     from pipelines.run.lock import locked
     from pipelines.run.manifest import read_manifest
@@ -48,9 +50,10 @@ def run(
     engine = make_engine(runner, context)
     signer = load_private(key) if key else None
     loaded = load_recipe(recipe, overrides)
+    check_columns(loaded)
     with locked(Store(out)):
         this = create_run(out, loaded)
-        if not retracted(this.store):
+        if not revised(this.store):
             this.store.sweep()
             clear_meters(this.store)
             ingest(this, engine)
@@ -58,7 +61,9 @@ def run(
             calibrate(this)
             match(this, engine)
             dedup(this, engine)
+            assign_groups(this, engine)
             decide(this)
+            audit(this, engine)
             balance(this, engine)
             finish(this, signer)
         content_hash = read_manifest(this)["content_hash"]

@@ -107,6 +107,7 @@ def decide(run: RunArgument, as_json: JsonOption = False) -> None:
     """Judge every sample by the recipe's rules and write the ledger."""
     from pipelines.commands.status import describe
     from pipelines.jobs import decide as job
+    from pipelines.jobs.groups import assign_groups
     from pipelines.retraction.versions import sealed
     from pipelines.run.directory import open_run
     from pipelines.run.lock import locked
@@ -114,6 +115,7 @@ def decide(run: RunArgument, as_json: JsonOption = False) -> None:
     opened = open_run(run)
     with locked(opened.store):
         sealed(opened.store)
+        assign_groups(opened)
         job.decide(opened)
     if as_json:
         print_json(describe(opened))
@@ -129,7 +131,9 @@ def balance(
     """Write the kept samples to shards, then the manifest."""
     from pipelines.commands.status import describe
     from pipelines.jobs import balance as job
+    from pipelines.jobs.audit import audit
     from pipelines.jobs.finish import finish
+    from pipelines.jobs.groups import assign_groups
     from pipelines.jobs.replay import parent_of
     from pipelines.retraction.versions import sealed
     from pipelines.run.directory import open_run
@@ -140,7 +144,10 @@ def balance(
     signer = load_private(key) if key else None
     with locked(opened.store):
         sealed(opened.store)
-        job.balance(opened, make_engine(runner, context))
+        engine = make_engine(runner, context)
+        assign_groups(opened, engine)
+        audit(opened, engine)
+        job.balance(opened, engine)
         manifest = finish(opened, signer, parent_of(opened))
     if as_json:
         print_json({**describe(opened), "content_hash": manifest["content_hash"]})

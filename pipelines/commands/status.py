@@ -15,8 +15,9 @@ from pipelines.jobs.balance import shard_rows
 from pipelines.jobs.finish import run_counts
 from pipelines.progress import read_meters, split_seconds
 from pipelines.run.directory import Run, open_run
+from pipelines.run.manifest import read_manifest
 
-_STAGES = ("ingest", "score", "dedup", "decide", "balance", "manifest")
+_STAGES = ("ingest", "score", "dedup", "decide", "audit", "balance", "manifest")
 
 
 def status(run: RunArgument, as_json: JsonOption = False) -> None:
@@ -47,7 +48,14 @@ def describe(run: Run) -> dict[str, Any]:
         "scorer_seconds": {name: round(v / meter.samples, 6) for name, v in meter.seconds.items() if meter.samples},
         "failures": failures(run),
         "scored": run.rows("scores"),
+        "gates": gates(run),
     }
+
+
+def gates(run: Run) -> list[dict[str, Any]]:
+    """Return the gates of a finished run: name, state and who waived it (null where nobody did)."""
+    entries = read_manifest(run)["content"].get("gates") or [] if run.finished() else []
+    return [{"gate": g["name"], "state": g["state"], "words": g["words"], "waived": g["waiver"]} for g in entries]
 
 
 def current_stage(run: Run) -> str:
@@ -61,7 +69,9 @@ def current_stage(run: Run) -> str:
         return "score"
     if not run.store.exists("duplicates/all.done.json"):
         return "dedup"
-    return "balance" if run.parts("ledger") == parts else "decide"
+    if run.parts("ledger") != parts:
+        return "decide"
+    return "balance" if run.store.exists("audit/all.done.json") else "audit"
 
 
 def failures(run: Run) -> dict[str, int]:
@@ -84,3 +94,7 @@ def print_counts(run: Run, console: Console) -> None:
         table.add_row(step.reason, f"{step.dropped:,}", f"{step.left:,}", BY_CODE[step.reason].meaning)
     table.add_row("kept", "", f"{counts.kept:,}", "adds up" if counts.balanced else "does not add up (yet)")
     console.print(table)
+    for gate in gates(run):
+        waiver = gate["waived"]
+        mark = f"; waived by {waiver['by']} ({waiver['at']}): {waiver['why']}" if waiver else ""
+        console.print(f"gate {gate['gate']}: {gate['state']}: {gate['words']}{mark}", markup=False, highlight=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
 import numpy as np
@@ -16,6 +16,7 @@ from pipelines.jobs.rights import rights_part
 from pipelines.registry.store import Registry, Snapshot, open_registry
 from pipelines.retraction.versions import chain_problems
 from pipelines.run.directory import Run
+from pipelines.run.gates import standing
 from pipelines.run.manifest import read_manifest, verify
 from pipelines.run.parts import part_name, read_table
 
@@ -25,9 +26,10 @@ _NAMED = 5
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the check found; `ok` where it found nothing."""
+    """What the check found; `ok` where it found nothing; `waived`: gates let pass by somebody (gate, by, why, at)."""
 
     problems: list[Problem]
+    waived: list[dict[str, str]] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
@@ -45,10 +47,10 @@ def check(run: Run, registry: str | None = None, now: datetime | None = None) ->
     for index in run.parts("samples"):
         _check_part(run, index, shipped, tally)
     tally.add("SHARD_DISAGREES", sorted(shipped))
-    for gate in body["content"].get("gates") or []:
-        if not gate["passed"] and not gate.get("waiver"):
-            tally.add("GATE_FAILED", [gate["name"]])
-    return Verdict([*problems, *tally.problems()])
+    content = body["content"]
+    tally.add("GATE_FAILED", [f"{gate['name']} ({gate.get('words', 'failed')})" for gate in standing(content)])
+    waived = [{"gate": gate["name"], **gate["waiver"]} for gate in content.get("gates") or [] if gate.get("waiver")]
+    return Verdict([*problems, *tally.problems()], waived)
 
 
 def require_clear(run: Run, registry: str | None = None) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, replace
+from functools import partial
 from math import ceil, floor, isfinite
 
 import numpy as np
@@ -22,7 +23,6 @@ from filters.rules import (
     RULES,
     AnyRule,
     Rule,
-    explain,
     judge,
     mask,
     masks_of_codes,
@@ -30,8 +30,18 @@ from filters.rules import (
     primary_codes,
     reason_lists,
 )
-from filters.selection import over_cap, repeated
+from filters.selection import repeated
 from pipelines.jobs.calibrate import load_calibration
+from pipelines.jobs.decide_balance import Balanced, balance_samples, stated, write_statement
+from pipelines.jobs.decide_groups import (
+    Exceptions,
+    exceptions,
+    explained,
+    group_table,
+    groups_state,
+    judge_by_group,
+    read_groups,
+)
 from pipelines.jobs.dedup import CLUSTERS_FILE
 from pipelines.jobs.dedup_against import CONTAMINATION_FILE
 from pipelines.jobs.dedup_choice import Evidence, alike_opt_outs, choice_columns, choose, likeness_of_run, thinned
@@ -40,7 +50,7 @@ from pipelines.run.directory import Run
 from pipelines.run.parts import Marker, PartWriter, fingerprint, finished, part_name, read_marker, read_table
 from pipelines.run.schema import LEDGER
 
-VERSION = "4"
+VERSION = "5"
 
 #: Columns that a cascade may leave null.
 COSTLY_COLUMNS = frozenset(rule.column for rule in RULES.values() if rule.scorer in COSTLY)
@@ -67,13 +77,16 @@ def decide(run: Run) -> list[Marker]:
     wanted = decide_fingerprint(run)
     done = [finished(run.store, part_name("ledger", i, ""), wanted) for i in parts]
     markers = [marker for marker in done if marker]
-    if len(markers) == len(parts):
+    if len(markers) == len(parts) and stated(run, wanted):
         return markers
     rules = resolved_rules(run)
-    columns = _judged(run, parts, rules)
+    others = exceptions(run.recipe, lambda rule: _calibrated(run, rule) if rule.column == MATCH_PROBABILITY else rule)
+    columns = _judged(run, parts, rules, others)
     _drop_duplicates(run, columns)
-    _drop_over_cap(run, columns)
-    return _write(run, parts, columns, wanted, rules)
+    balanced = _balanced(run, columns)
+    markers = _write(run, parts, columns, balanced, wanted, [explained(rule, others) for rule in rules])
+    write_statement(run, balanced.statement, wanted)
+    return markers
 
 
 def decide_fingerprint(run: Run) -> str:
@@ -83,7 +96,8 @@ def decide_fingerprint(run: Run) -> str:
     duplicates = read_marker(run.store, "duplicates/all")
     if duplicates is None:
         raise BadInput(f"{run.store.url}: no duplicates part; run assay dedup first")
-    return fingerprint("decide", VERSION, recipe, duplicates.fingerprint, scores_state(run), rights_state(run))
+    states = (scores_state(run), rights_state(run), groups_state(run))
+    return fingerprint("decide", VERSION, recipe, duplicates.fingerprint, *states)
 
 
 def scores_state(run: Run) -> list[str]:
@@ -134,8 +148,9 @@ def joined(run: Run, index: int, columns: list[str]) -> pa.Table:
     return table
 
 
-def _judged(run: Run, parts: list[int], rules: list[AnyRule]) -> _Columns:
-    by = run.recipe.balance.by if run.recipe.balance else None
+def _judged(run: Run, parts: list[int], rules: list[AnyRule], others: Exceptions) -> _Columns:
+    by = run.recipe.balance.by if run.recipe.balance and run.recipe.balance.cap else None
+    named = sorted({group for found in others.values() for group, _, _ in found})
     choice = choice_columns(run.recipe)
     wanted = sorted({*needed_columns(rules), *choice, *([by] if by else [])} - {"uid"})
     tables, masks = [], []
@@ -144,7 +159,8 @@ def _judged(run: Run, parts: list[int], rules: list[AnyRule]) -> _Columns:
         table = joined(run, index, wanted)
         failures = masks_of_codes(table.column("failure"))
         rights = rights_part(run, index, table.column("uid").combine_chunks())
-        judged = judge_scored(rules, table) | rights
+        groups = group_table(run, index, named) if named else None
+        judged = judge_by_group(partial(judge_scored, table=table), rules, others, groups) | rights
         undecided += int(((judged == 0) & (failures == 0) & lacking(rules, table)).sum())
         masks.append(np.where(failures != 0, failures | _rights(rules, table, failures, rights), judged))
         tables.append(table.select([n for n in table.column_names if n in {*choice, by}]))
@@ -222,29 +238,37 @@ def _drop_duplicates(run: Run, columns: _Columns) -> None:
     columns.alike = alike_opt_outs(columns.clusters, columns.masks, likeness)
 
 
-def _drop_over_cap(run: Run, columns: _Columns) -> None:
-    if run.recipe.balance:
-        uids = np.array(columns.table.column("uid").to_pylist())
-        balance = run.recipe.balance
-        over = over_cap(columns.groups, uids, columns.masks == 0, balance.cap, balance.seed)
-        columns.masks[over] |= mask(Reason.BALANCE_CAP)
+def _balanced(run: Run, columns: _Columns) -> Balanced:
+    balance = run.recipe.balance
+    groups = read_groups(run, sorted({*balance.dividing(), *balance.overlapping()})) if balance else {}
+    found = balance_samples(run.recipe, columns.table.column("uid"), columns.groups, columns.masks, groups)
+    columns.masks = found.masks
+    return found
 
 
-def _write(run: Run, parts: list[int], columns: _Columns, wanted: str, rules: list[AnyRule]) -> list[Marker]:
+def _write(
+    run: Run, parts: list[int], columns: _Columns, balanced: Balanced, wanted: str, rules: list[dict[str, object]]
+) -> list[Marker]:
     shards = planned_shards(columns.masks == 0, run.recipe.shards.samples)
     alike = np.where(columns.masks == 0, columns.alike, -1)
     whole = ledger_table(
-        columns.table, columns.masks, columns.clusters, columns.evidence, alike, columns.groups, shards
-    )  # fmt: skip
+        columns.table,
+        columns.masks,
+        columns.clusters,
+        columns.evidence,
+        alike,
+        columns.groups,
+        shards,
+        balanced.weights,
+    )
     markers, start = [], 0
-    described = [explain(rule) for rule in rules]
     for index, rows in zip(parts, columns.rows, strict=True):
         table = whole.slice(start, rows)
         start += rows
         writer = PartWriter(run.store, part_name("ledger", index, ""), wanted)
         writer.add_table(part_name("ledger", index), table)
         kept = int((columns.masks[start - rows : start] == 0).sum())
-        markers.append(writer.commit(rows, {"kept": kept, "rules": described, "content": content_digest(table)}))
+        markers.append(writer.commit(rows, {"kept": kept, "rules": rules, "content": content_digest(table)}))
     return markers
 
 
@@ -275,9 +299,11 @@ def ledger_table(
     alike: np.ndarray,
     groups: np.ndarray,
     shards: np.ndarray,
+    weights: np.ndarray | None = None,
 ) -> pa.Table:
-    """Build the ledger's columns from reason masks (n,) and the choices between samples."""
+    """Build the ledger from reason masks (n,) and the choices between samples; without weights, all are 1."""
     kept = masks == 0
+    weights = np.ones(len(masks)) if weights is None else weights
     uids = samples.column("uid").combine_chunks()
     decision = pa.DictionaryArray.from_arrays(
         pa.array(np.where(kept, 0, 1).astype(np.int8)), pa.array(["kept", "dropped"])
@@ -287,7 +313,7 @@ def ledger_table(
         decision,
         primary_codes(masks),
         reason_lists(masks),
-        pa.array(np.ones(len(masks), dtype=np.float32), mask=~kept),
+        pa.array(weights.astype(np.float32), mask=~kept),
         pa.array(clusters, mask=clusters < 0),
         uids.take(pa.array(evidence.stays, mask=evidence.stays < 0)),
         *evidence.columns(),

@@ -37,7 +37,7 @@ from pipelines.run.directory import Run
 from pipelines.run.parts import Marker, PartWriter, fingerprint, finished, part_name, read_marker, read_table
 from pipelines.run.schema import CLUSTERS
 
-VERSION = "2"
+VERSION = "3"
 _NAME = "duplicates/all"
 EDGES_FILE = "duplicates/edges.parquet"
 CLUSTERS_FILE = "duplicates/clusters.parquet"
@@ -180,6 +180,7 @@ def _edges(source: Source, old: _Old, engine: Engine, scale: Scale) -> tuple[lis
         thinned |= {unit.method} if some else set()
     if beyond is not None:
         found["embedding"] = beyond.run_all(engine)
+        thinned |= {"embedding"} if any(edges.thinned for edges in found["embedding"]) else set()
     return [(method, joined(found[method])) for method in METHODS if method in found], sorted(thinned)
 
 

@@ -1,7 +1,7 @@
 """Decontamination: samples whose picture is also in another set, by hashes and embeddings of that set alone.
 
 A set is a run (of a dataset, its kept samples) or a parquet file with some of the columns sha256 and pdq (bytes or
-hex), phash (64-bit number or hex), pixels (bytes), image (fixed-size list of floats), uid.
+hex), phash (64-bit number or hex), pixels and colours (bytes), image (fixed-size list of floats), uid.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from filters.duplicates import METHODS, Codes, firsts
+from filters.duplicates import METHODS, firsts
 from filters.duplicates_hamming import bands, between
 from filters.duplicates_turns import ITSELF, TURNS, turned
 from filters.errors import BadInput
@@ -35,7 +35,7 @@ from pipelines.run.storage import Store, sha256_stream
 
 CONTAMINATION_FILE = "duplicates/contamination.parquet"
 
-_COLUMNS = ("uid", "sha256", "pixels", "phash", "pdq", "pdq_quality", "image")
+_COLUMNS = ("uid", "sha256", "pixels", "phash", "pdq", "pdq_quality", "colours", "image")
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def _run_set(run: Run, embeddings: bool) -> OtherSet:
     models: dict[str, str] = run.marker("scores", parts[0]).facts["models"]
     vectors = run_vectors(run, parts)[rows] if embeddings else None
     return OtherSet(
-        _taken(run_hashes(run, parts), rows), [names[row] for row in rows], vectors, models.get("similarity")
+        run_hashes(run, parts).taken(rows), [names[row] for row in rows], vectors, models.get("similarity")
     )
 
 
@@ -160,11 +160,6 @@ def _file_set(place: str, embeddings: bool) -> OtherSet:
     return OtherSet(hashes, names, vectors, encoder)
 
 
-def _taken(hashes: Hashes, rows: np.ndarray) -> Hashes:
-    names = ("sha256", "has_sha256", "pixels", "has_pixels", "phash", "has_phash", "pdq", "has_pdq")
-    return Hashes(*(getattr(hashes, name)[rows] for name in names))
-
-
 def _compared(
     run: Run, parts: Sequence[int], hashes: Hashes, other: OtherSet, settings: Duplicates, place: str
 ) -> _Nearest:
@@ -175,9 +170,10 @@ def _compared(
             found.take(*_equal(hashes, other.hashes, method), method)
     for method, radius in (("phash", settings.phash_distance), ("pdq", settings.pdq_distance)):
         if radius is not None:
-            found.take(*_within(hashes, other.hashes, method, radius), method)
+            found.take(*_within(hashes, other.hashes, method, radius, settings.colour_distance), method)
     if settings.pdq_distance is not None and settings.dihedral:
-        found.take(*_within(hashes, other.hashes, "pdq_dihedral", settings.pdq_distance), "pdq_dihedral")
+        radius, colour = settings.pdq_distance, settings.colour_distance
+        found.take(*_within(hashes, other.hashes, "pdq_dihedral", radius, colour), "pdq_dihedral")
     if settings.cosine is not None and other.vectors is not None:
         own: dict[str, str] = run.marker("scores", parts[0]).facts["models"]
         if other.encoder is not None and other.encoder != own.get("similarity"):
@@ -199,12 +195,13 @@ def _equal(hashes: Hashes, others: Hashes, method: str) -> _Found:
     return rows, first[rows], np.zeros(len(rows), dtype=np.float32)
 
 
-def _within(hashes: Hashes, others: Hashes, method: str, radius: int) -> _Found:
-    mine, there = Codes.of(*hashes.of(method)), Codes.of(*others.of(method))
+def _within(hashes: Hashes, others: Hashes, method: str, radius: int, colour: float | None) -> _Found:
+    mine, there = hashes.codes(method, colour), others.codes(method, colour)
     pairs = []
     for turn in TURNS[1:] if method == "pdq_dihedral" else (ITSELF,):
         asked = turned(mine.codes, turn)
-        pairs += [between(asked, there.codes, radius, band) for band in bands(there.codes, radius)]
+        accept = mine.agreeing(there, turn)
+        pairs += [between(asked, there.codes, radius, band, accept) for band in bands(there.codes, radius)]
     rows = np.concatenate([mine.rows[p.a] for p in pairs] or [np.empty(0, np.int64)])
     found = np.concatenate([there.rows[p.b] for p in pairs] or [np.empty(0, np.int64)])
     distances = np.concatenate([p.distance for p in pairs] or [np.empty(0, np.int16)]).astype(np.float32)

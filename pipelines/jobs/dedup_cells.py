@@ -7,7 +7,7 @@ from all these files and searched. Positions and distances are all that is left.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +17,7 @@ from filters.duplicates import Edges, equal_edges, firsts
 from filters.semantic import (
     MAX_CELLS,
     NEAREST,
+    Cells,
     by_cell,
     cell_edges,
     cells_for,
@@ -30,7 +31,7 @@ from pipelines.engine import Engine, run_parts
 from pipelines.jobs.dedup_columns import part_vectors
 from pipelines.jobs.dedup_search import WORK, edges_table, table_edges
 from pipelines.run.directory import Run
-from pipelines.run.parts import PartWriter, finished, part_name, read_table
+from pipelines.run.parts import PartWriter, finished, part_name, read_marker, read_table
 
 FOLDERS = _PLACED, _FOUND = f"{WORK}-cells", f"{WORK}-found"
 #: Vectors that the cells' centres are learnt from, at most.
@@ -44,7 +45,7 @@ class _Place:
     run_dir: Run
     starts: tuple[int, ...]
     parts: tuple[int, ...]
-    centres: np.ndarray
+    cells: Cells
     first: np.ndarray
     cosine: float
     groups: int
@@ -59,11 +60,11 @@ class _Place:
         if finished(store, name, self.state):
             return
         vectors = part_vectors(self.run_dir, self.parts[index])
-        vectors = np.zeros((0, self.centres.shape[1]), np.float16) if vectors is None else vectors
+        vectors = np.zeros((0, self.cells.centres.shape[1]), np.float16) if vectors is None else vectors
         here = np.arange(self.starts[index], self.starts[index] + len(vectors))
         rows = np.flatnonzero(self.first[here] == here)  # equal vectors are a star already
-        places = nearest(vectors[rows], self.centres, self.cosine)
-        order, starts = by_cell(places, len(self.centres))
+        places = nearest(vectors[rows], self.cells, self.cosine)
+        order, starts = by_cell(places, len(self.cells))
         size = vectors.shape[1]
         vector = pa.list_(pa.float16(), size)
         schema = pa.schema([("position", pa.int64()), ("cell", pa.int32()), ("home", pa.bool_()), ("vector", vector)])
@@ -72,7 +73,7 @@ class _Place:
         with store.create(file) as path:
             with pq.ParquetWriter(path, schema, compression="none") as parquet:
                 for group in range(self.groups):
-                    low, high = (_cell_bound(side, self.groups, len(self.centres)) for side in (group, group + 1))
+                    low, high = (_cell_bound(side, self.groups, len(self.cells)) for side in (group, group + 1))
                     some = order[starts[low] : starts[high]]
                     local, rank = np.divmod(some, places.shape[1])
                     flat = pa.array(vectors[rows[local]].reshape(-1))
@@ -122,7 +123,7 @@ class _Search:
             found.append(("embedding", cell_edges(vectors[members], positions[members], home[members], self.cosine)))
         writer = PartWriter(store, name, self.state)
         writer.add_table(part_name(_FOUND, index), edges_table(found))
-        writer.commit(sum(len(edges) for _, edges in found))
+        writer.commit(sum(len(edges) for _, edges in found), {"thinned": any(edges.thinned for _, edges in found)})
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,11 @@ class CellSearch:
         run, groups = self.search.run_dir, range(self.search.groups)
         run_parts(engine, "dedup-cells", self.place, range(len(self.place.parts)))
         run_parts(engine, "dedup-semantic", self.search, groups)
-        found = [table_edges(read_table(run.store, part_name(_FOUND, group))) for group in groups]
+        found = []
+        for group in groups:
+            marker = read_marker(run.store, part_name(_FOUND, group, ""))
+            thinned = bool(marker and marker.facts.get("thinned"))
+            found.append(replace(table_edges(read_table(run.store, part_name(_FOUND, group))), thinned=thinned))
         return [self.stars, *found]
 
 

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from filters.duplicates import METHODS
-from filters.duplicates_likeness import Features, Likeness
+from filters.duplicates_likeness import Likeness
 from filters.duplicates_thinning import thin
 from filters.errors import BadInput
 from filters.reasons import Reason
@@ -168,10 +168,7 @@ def likeness_of_run(run: Run, table: pa.Table) -> Likeness:
         wanted[edges.column(side).to_numpy()] = True
     vectors, vector = vectors_at(run, wanted)
     old = likeness.features
-    features = Features(
-        old.sha256, old.pixels, old.phash, old.has_phash, old.pdq, old.has_pdq, vectors, vector
-    )  # fmt: skip
-    return Likeness(features, likeness.bounds)
+    return Likeness(replace(old, vectors=vectors, vector=vector), likeness.bounds)
 
 
 def vectors_at(run: Run, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

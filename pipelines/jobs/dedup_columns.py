@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import pyarrow as pa
 
-from filters.duplicates import firsts
+from filters.duplicates import Codes, firsts
+from filters.duplicates_colours import SIZE, UNKNOWN, coarse
 from filters.duplicates_likeness import PDQ_QUALITY, Bounds, Features
 from filters.errors import BadInput
 from filters.semantic import usable
@@ -17,15 +18,16 @@ from pipelines.run.parts import part_name
 
 #: Columns that pictures are compared by; each may be absent.
 SAMPLE_COLUMNS = ("sha256",)
-_SIZES = (("sha256", 32), ("pixels", 16), ("pdq", 32))
-SCORE_COLUMNS = ("pixels", "phash", "pdq", "pdq_quality")
+_SIZES = (("sha256", 32), ("pixels", 16), ("pdq", 32), ("colours", SIZE))
+SCORE_COLUMNS = ("pixels", "phash", "pdq", "pdq_quality", "colours")
 
 
 @dataclass(frozen=True)
 class Hashes:
     """Hashes of n samples as words of 64 bits, and which rows have one.
 
-    `sha256` and `pdq` uint64 (n, 4), `pixels` (n, 2), `phash` (n, 1).
+    `sha256` and `pdq` uint64 (n, 4), `pixels` (n, 2), `phash` (n, 1). `colours`: coarse layouts int8 (n, 48), see
+    `filters.duplicates_colours`.
     """
 
     sha256: np.ndarray
@@ -36,6 +38,7 @@ class Hashes:
     has_phash: np.ndarray
     pdq: np.ndarray
     has_pdq: np.ndarray
+    colours: np.ndarray
 
     def __len__(self) -> int:
         return len(self.sha256)
@@ -45,10 +48,23 @@ class Hashes:
         name = "pdq" if method == "pdq_dihedral" else method
         return getattr(self, name), getattr(self, f"has_{name}")
 
+    def codes(self, method: str, colour: float | None) -> Codes:
+        """Return the distinct hashes of a perceptual method, for a search of pairs whose colours agree within a bound.
+
+        `colour` None, or a set without colours: pairs count whatever their colours.
+        """
+        if colour is None or (self.colours == UNKNOWN).all():
+            return Codes.of(*self.of(method))
+        return Codes.of(*self.of(method), self.colours, colour)
+
+    def taken(self, rows: np.ndarray) -> Hashes:
+        """Return the hashes of some rows."""
+        return Hashes(*(getattr(self, one.name)[rows] for one in fields(self)))
+
 
 def hashes_of(table: pa.Table) -> Hashes:
     """Return the hashes of a table's rows; columns that it lacks count as null. Raises `BadInput` for other types."""
-    sha, pixels, pdq = (_words(_values(table, name), size) for name, size in _SIZES)
+    sha, pixels, pdq, colours = (_words(_values(table, name), size) for name, size in _SIZES)
     found = _values(table, "phash")
     try:
         numbers = [int(value, 16) if isinstance(value, str) else value or 0 for value in found]
@@ -59,13 +75,13 @@ def hashes_of(table: pa.Table) -> Hashes:
     if "pdq_quality" not in table.column_names:
         quality[:] = PDQ_QUALITY  # a list of hashes without qualities: its maker has chosen them
     has_phash = np.array([value is not None for value in found], dtype=bool)
-    return Hashes(*sha, *pixels, phash, has_phash, pdq[0], pdq[1] & (quality >= PDQ_QUALITY))
+    layouts = coarse(colours[0].view(np.int8), colours[1])
+    return Hashes(*sha, *pixels, phash, has_phash, pdq[0], pdq[1] & (quality >= PDQ_QUALITY), layouts)
 
 
 def joined_hashes(parts: Sequence[Hashes]) -> Hashes:
     """Return several parts' hashes as one."""
-    names = ("sha256", "has_sha256", "pixels", "has_pixels", "phash", "has_phash", "pdq", "has_pdq")
-    return Hashes(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+    return Hashes(*(np.concatenate([getattr(part, one.name) for part in parts]) for one in fields(Hashes)))
 
 
 def _values(table: pa.Table, name: str) -> list[object]:
@@ -151,4 +167,5 @@ def features_of(hashes: Hashes, vectors: np.ndarray | None, bounds: Bounds) -> F
         hashes.has_pdq,
         vectors,
         vector,
+        hashes.colours,
     )

@@ -68,15 +68,17 @@ class SearchUnits:
     def _found(self, unit: Unit) -> tuple[Edges, bool]:
         if unit.method == "embedding":
             vectors = run_vectors(self.source.run, self.source.parts)
-            return semantic_edges(vectors, float(self.bounds.cosine or 1), self.since), False
+            found = semantic_edges(vectors, float(self.bounds.cosine or 1), self.since)
+            return found, found.thinned
         if unit.search is not None:
-            return unit.search.run(codes_of(self.source, unit.method), self.radius(unit.method))
+            codes = codes_of(self.source, unit.method, self.bounds.colour)
+            return unit.search.run(codes, self.radius(unit.method))
         if unit.method in ("sha256", "pixels"):
             edges = equal_edges(*hashes(self.source).of(unit.method))
             late = edges.b >= self.since
             return Edges(edges.a[late], edges.b[late], edges.distance[late]), False
         # equal hashes; their distinct ones are searched by the other units
-        return codes_of(self.source, unit.method).star(self.since), False
+        return codes_of(self.source, unit.method, self.bounds.colour).star(self.since), False
 
     def radius(self, method: str) -> int:
         """Return the bits within which a method's hashes are duplicates."""
@@ -91,9 +93,9 @@ def hashes(source: Source) -> Hashes:
 
 
 @lru_cache(maxsize=2)
-def codes_of(source: Source, method: str) -> Codes:
+def codes_of(source: Source, method: str, colour: float | None) -> Codes:
     """Return the distinct codes of a method, kept for the process until `forget`."""
-    return Codes.of(*hashes(source).of("pdq" if method == "pdq_dihedral" else method))
+    return hashes(source).codes(method, colour)
 
 
 def forget() -> None:
@@ -108,11 +110,11 @@ def units_of(source: Source, bounds: Bounds, since: int, methods: Sequence[str] 
     if bounds.exact:
         found += [Unit(name) for name in ("sha256", "pixels") if _some(source, name)]
     if bounds.phash is not None and _some(source, "phash"):
-        found += [Unit("phash"), *_searches(source, "phash", bounds.phash, since)]
+        found += [Unit("phash"), *_searches(source, "phash", bounds.phash, bounds, since)]
     if bounds.pdq is not None and _some(source, "pdq"):
-        found += [Unit("pdq"), *_searches(source, "pdq", bounds.pdq, since)]
+        found += [Unit("pdq"), *_searches(source, "pdq", bounds.pdq, bounds, since)]
         if bounds.dihedral:
-            found += _searches(source, "pdq_dihedral", bounds.pdq, since)
+            found += _searches(source, "pdq_dihedral", bounds.pdq, bounds, since)
     if bounds.cosine is not None:
         found.append(Unit("embedding"))
     return tuple(unit for unit in found if unit.method in methods)
@@ -122,9 +124,10 @@ def _some(source: Source, method: str) -> bool:
     return bool(hashes(source).of(method)[1].any())
 
 
-def _searches(source: Source, method: str, radius: int, since: int) -> list[Unit]:
+def _searches(source: Source, method: str, radius: int, bounds: Bounds, since: int) -> list[Unit]:
     turns = TRIED if method == "pdq_dihedral" else (ITSELF,)
-    return [Unit(method, search) for search in searches(codes_of(source, method), radius, since, turns)]
+    codes = codes_of(source, method, bounds.colour)
+    return [Unit(method, search) for search in searches(codes, radius, since, turns)]
 
 
 def edges_table(edges: Sequence[tuple[str, Edges]]) -> pa.Table:

@@ -7,8 +7,8 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from audit.counts import Counts, count
-from filters.errors import AssayError
-from pipelines.jobs import balance, calibrate, decide, dedup, fetch, ingest, match, score, statistics
+from filters.errors import AssayError, BadInput
+from pipelines.jobs import audit, balance, calibrate, decide, dedup, fetch, groups, ingest, match, score, statistics
 from pipelines.retraction.index import build_index
 from pipelines.run.directory import Run
 from pipelines.run.manifest import build, content_hash, read_manifest, write_manifest
@@ -23,7 +23,9 @@ VERSIONS = {
     "calibrate": calibrate.VERSION,
     "match": match.VERSION,
     "dedup": dedup.VERSION,
+    "groups": groups.VERSION,
     "decide": decide.VERSION,
+    "audit": audit.VERSION,
     "balance": balance.VERSION,
 }
 
@@ -34,7 +36,7 @@ def run_counts(run: Run) -> Counts:
 
 
 def finish(run: Run, key: Ed25519PrivateKey | None = None, parent: str | None = None) -> dict[str, Any]:
-    """Write the manifest and return it. Raises `AssayError` where counts do not add up.
+    """Write the manifest and return it. Raises `AssayError` where counts do not add up or gates were not judged.
 
     A run that is finished already, with the same content, keeps its manifest; a key signs it all the same.
     """
@@ -45,6 +47,8 @@ def finish(run: Run, key: Ed25519PrivateKey | None = None, parent: str | None = 
             f"{run.store.url}: counts do not add up: {counts.samples} samples, {counts.kept} kept, "
             f"{sum(counts.dropped.values())} dropped, {shipped} in shards; this is a defect, please report it"
         )
+    if (run.recipe.gates or run.parts("groups")) and audit.current(run) is None:
+        raise BadInput(f"{run.store.url}: the audit is not of this ledger; run assay audit first")
     build_index(run)
     body = build(run, {"samples": counts.samples, "kept": counts.kept, "dropped": counts.dropped}, VERSIONS, parent)
     if run.finished():

@@ -9,41 +9,54 @@ from pathlib import Path
 from filters.errors import BadInput
 from pipelines.jobs.decide import decide
 from pipelines.jobs.dedup import dedup
+from pipelines.jobs.groups import assign_groups
+from pipelines.retraction.versions import sealed
 from pipelines.run.directory import REGISTRY, Run, create_run
 from pipelines.run.manifest import read_manifest
-from pipelines.run.recipe import Recipe, parse_recipe
+from pipelines.run.recipe import Recipe, load_recipe, parse_recipe
 from pipelines.run.storage import Store
 
 #: What a new decision needs of the old run, and what galleries and later stages read.
 CARRIED = (
     *("downloads", "samples", "signals", "policies", "matches"),
-    *("statistics", "scores", "evidence", "embeddings", "thumbnails"),
+    *("statistics", "scores", "evidence", "embeddings", "thumbnails", "groups"),
 )
 _PARENT = "parent.json"
 
 #: What may differ between the old recipe and the new one: all that comes after the scores.
-_REPLAYABLE = {"name", "rights", "rules", "licences", "languages", "duplicates", "balance", "shards"}
+_REPLAYABLE = {"name", "rights", "rules", "licences", "languages", "duplicates", "balance", "shards", "audit", "gates"}
 
 #: Of the rights section, what is used while signals and matches are read.
 _READ = ("agents", "noindex", "registry", "grant_keys", "c2pa_anchors", "harmful", "look_alike")
 
 
-def replayed_recipe(run: Run, overrides: list[str]) -> Recipe:
-    """Return the run's recipe with overrides. Raises `BadInput` where one would need models or input again."""
-    recipe = parse_recipe(run.recipe.dump(), f"{run.store.url}/recipe.yaml", overrides)
+def replayed_recipe(run: Run, overrides: list[str], file: Path | None = None) -> Recipe:
+    """Return the run's recipe, or that of `file`, with overrides.
+
+    Raises `BadInput` where it differs from the run's in what would need models or input again.
+    """
+    if file is not None:
+        recipe = load_recipe(file, overrides)
+    else:
+        recipe = parse_recipe(run.recipe.dump(), f"{run.store.url}/recipe.yaml", overrides)
     old, new = run.recipe.model_dump(), recipe.model_dump()
     changed = sorted(key for key in new if new[key] != old[key] and key not in _REPLAYABLE)
     changed += sorted(f"rights.{key}" for key in _READ if new["rights"][key] != old["rights"][key])
     if changed:
-        raise BadInput(f"--set {', '.join(changed)}: cannot be replayed, it changes the scores; use assay run")
+        where = "--set" if file is None else f"{file}:"
+        raise BadInput(f"{where} {', '.join(changed)}: cannot be replayed, it changes the scores; use assay run")
     return recipe
 
 
-def replay(run: Run, overrides: list[str], out: str) -> Run:
-    """Decide the run again into the new run `out`; its shards are written by `assay balance`."""
+def replay(run: Run, overrides: list[str], out: str, file: Path | None = None) -> Run:
+    """Decide the run again into the new run `out`; its shards are written by `assay balance`.
+
+    `file`: a whole recipe instead of the run's own. Raises `BadInput`.
+    """
     if not run.parts("scores") or run.parts("scores") != run.parts("samples"):
         raise BadInput(f"{run.store.url}: not every part is scored; run assay score first")
-    new = create_run(out, replayed_recipe(run, overrides))
+    new = create_run(out, replayed_recipe(run, overrides, file))
+    sealed(new.store)
     if new.store.root == run.store.root:
         raise BadInput(f"{out}: is the run itself; give another --out")
     for artefact in CARRIED:
@@ -54,6 +67,7 @@ def replay(run: Run, overrides: list[str], out: str) -> Run:
     parent = read_manifest(run)["content_hash"] if run.finished() else None
     new.store.write(_PARENT, json.dumps({"content_hash": parent, "run": run.store.url}).encode())
     dedup(new)
+    assign_groups(new)
     decide(new)
     return new
 

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from filters.errors import BadInput
 from filters.optout.judging import match_reason
 from filters.rules import mask
+from pipelines.jobs.audit import audit
 from pipelines.jobs.balance import shard_name, sidecar_rows, write_index
 from pipelines.jobs.finish import VERSIONS
 from pipelines.jobs.match import pin, snapshot_body
@@ -26,7 +27,7 @@ from pipelines.jobs.rights import policy_of
 from pipelines.progress import Meter
 from pipelines.registry.store import Snapshot
 from pipelines.retraction.ledger import LedgerEditor, counts_after
-from pipelines.retraction.promote import Promotion, promote
+from pipelines.retraction.promote import Promotion, flag_alikes, promote
 from pipelines.retraction.receipts import FORMAT, Found, write_receipt
 from pipelines.retraction.rewrite import (
     Arrival,
@@ -37,7 +38,7 @@ from pipelines.retraction.rewrite import (
     replace_matches,
     rewrite_shard,
 )
-from pipelines.retraction.versions import RETRACTIONS, keep_version, retraction_records, versions_with
+from pipelines.retraction.versions import RETRACTIONS, keep_version, version_records, versions_with
 from pipelines.run.directory import Run
 from pipelines.run.manifest import build, read_manifest, write_manifest
 from pipelines.run.parts import part_name
@@ -127,6 +128,7 @@ def plan(run: Run, matches: list[Match]) -> Change:
         else:
             change.came.append(promotion)
             change.arrivals[promotion.shard].append(arrival)
+    flag_alikes(run, change.ledger, change.denied)
     return change
 
 
@@ -172,6 +174,8 @@ def _rewrite(run: Run, new: Run, change: Change) -> None:
         leave = {str(ledger.row(p)["uid"]) for p, found in change.retracted.items() if found == shard}
         rewrite_shard(new, shard, leave, change.arrivals[shard])
     write_index(new)
+    if new.parts("groups") == new.parts("ledger"):  # else a dataset from before there were audits
+        audit(new)
     new.store.delete(REPORT)
 
 
@@ -185,14 +189,14 @@ def _record(
     purged = {
         name: {"before": _sha256(run, name), "after": _sha256(new, name)}
         for name in sorted({*stage.changed, *stage.removed})
-        if name.endswith((".tar", ".parquet")) and run.store.exists(name)
+        if name.endswith((".tar", ".parquet")) and not name.startswith("audit/") and run.store.exists(name)
     }
     pin(new, snapshot)
     before = keep_version(run, stage)
     counts = counts_after(old["content"]["counts"], change.ledger.delta)
-    body = build(new, counts, VERSIONS, before)
+    body = build(new, counts, VERSIONS, before, old["content"].get("gates"))
     at = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    records = retraction_records(run.store)
+    records = version_records(run.store)
     record = {
         "at": at,
         "before": before,

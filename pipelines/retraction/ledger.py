@@ -28,6 +28,7 @@ class _Part:
     distances: list[float | None]
     shards: list[int | None]
     weights: list[float | None]
+    alike: list[str | None]
     changed: bool = False
 
 
@@ -63,6 +64,7 @@ class LedgerEditor:
         fixed = {name: part.table.column(name)[row].as_py() for name in ("uid", "group", "cluster")}
         state: dict[str, Any] = {"duplicate_of": part.duplicate_of[row], "shard": part.shards[row]}
         state |= {"duplicate_method": part.methods[row], "duplicate_distance": part.distances[row]}
+        state["alike_opt_out"] = part.alike[row]
         return {**fixed, **state, "mask": part.masks[row]}
 
     def drop(self, position: int, reasons: np.uint64) -> int | None:
@@ -71,7 +73,7 @@ class LedgerEditor:
         part = self._part(index)
         shard = part.shards[row]
         self._set(part, row, part.masks[row] | reasons)
-        part.shards[row] = part.weights[row] = None
+        part.shards[row] = part.weights[row] = part.alike[row] = None
         return shard
 
     def promote(self, position: int, shard: int) -> None:
@@ -81,6 +83,12 @@ class LedgerEditor:
         self._set(part, row, np.uint64(0))
         part.duplicate_of[row], part.shards[row], part.weights[row] = None, shard, 1.0
         part.methods[row] = part.distances[row] = None
+
+    def flag_alike(self, position: int, uid: str) -> None:
+        """Note for whoever judges look-alikes that a kept row is a duplicate of the opted-out sample `uid`."""
+        index, row = self.place(position)
+        part = self._part(index)
+        part.alike[row], part.changed = uid, True
 
     def stand_behind(self, position: int, uid: str, reason: Reason, method: str, distance: float) -> None:
         """Let a dropped duplicate name another sample as the one that is kept in its place, and how it is known."""
@@ -94,7 +102,8 @@ class LedgerEditor:
         index, row = self.place(position)
         part = self._part(index)
         self._set(part, row, before["mask"])
-        part.duplicate_of[row], part.shards[row], part.weights[row] = before["duplicate_of"], None, None
+        part.duplicate_of[row], part.alike[row] = before["duplicate_of"], before["alike_opt_out"]
+        part.shards[row] = part.weights[row] = None
         part.methods[row], part.distances[row] = before["duplicate_method"], before["duplicate_distance"]
 
     def _set(self, part: _Part, row: int, new: np.uint64) -> None:
@@ -121,7 +130,7 @@ class LedgerEditor:
     def _part(self, index: int) -> _Part:
         if index not in self._parts:
             table = self.run.table("ledger", index)
-            names = ("duplicate_of", "duplicate_method", "duplicate_distance", "shard", "weight")
+            names = ("duplicate_of", "duplicate_method", "duplicate_distance", "shard", "weight", "alike_opt_out")
             lists = [table.column(name).to_pylist() for name in names]
             self._parts[index] = _Part(table, masks_of_lists(table.column("reasons")), *lists)
         return self._parts[index]
@@ -146,6 +155,7 @@ def _rebuilt(part: _Part) -> pa.Table:
         "duplicate_method": pa.array(part.methods, part.table.schema.field("duplicate_method").type),
         "duplicate_distance": pa.array(part.distances, pa.float32()),
         "shard": pa.array(part.shards, pa.int32()),
+        "alike_opt_out": pa.array(part.alike, pa.string()),
     }
     table = part.table
     for name, column in new.items():

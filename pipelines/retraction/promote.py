@@ -7,6 +7,7 @@ duplicates of the retracted one, and only among those.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,7 +49,7 @@ class Room:
     def take(self, position: int) -> bool:
         """Take a place for the sample in its group; False where there is none."""
         balance, group = self._run.recipe.balance, self._ledger.row(position)["group"]
-        if balance is None or not group:
+        if balance is None or balance.cap is None or not group:
             return True
         if self._kept is None:
             self._kept = self._count()
@@ -103,18 +104,53 @@ def promote(run: Run, ledger: LedgerEditor, retracted: dict[int, int]) -> list[P
     return found
 
 
-def _clusters(run: Run, ledger: LedgerEditor, retracted: dict[int, int], heads: set[str]) -> list[list[int]]:
-    """Return for each touched cluster the positions of its kept members and of those that may follow."""
+def flag_alikes(run: Run, ledger: LedgerEditor, denied: list[int]) -> None:
+    """Give each kept duplicate of a sample at the positions `denied` that one's uid, unless it has another's already.
+
+    As `decide` does for those that opted out before; to be called once all who leave and follow are known.
+    """
+    if not run.recipe.duplicates or not denied:
+        return
+    gone = set(denied)
+    for members in _members(run, denied):
+        states = {member: ledger.row(member) for member in members}
+        kept = {member for member in members if states[member]["mask"] == 0 and not states[member]["alike_opt_out"]}
+        both = [member for member in members if member in gone or member in kept]
+        if not kept:
+            continue
+        likeness = likeness_of(_table(run, ledger, both), run.recipe, _vectors(run, ledger, both))
+        left = np.array([row for row, member in enumerate(both) if member in kept], dtype=np.int64)
+        for row in (row for row, member in enumerate(both) if member in gone):
+            near = likeness.near(row, left)
+            for other in left[near]:
+                ledger.flag_alike(both[other], str(states[both[row]]["uid"]))
+            left = left[~near]
+
+
+def _members(run: Run, positions: Iterable[int]) -> list[list[int]]:
+    """Return the members of each cluster that one of the positions is in; both in order."""
     table = read_table(run.store, CLUSTERS_FILE, ["position", "cluster"])
-    hit = table.filter(pc.is_in(table.column("position"), value_set=pa.array(sorted(retracted), pa.int64())))
+    hit = table.filter(pc.is_in(table.column("position"), value_set=pa.array(sorted(positions), pa.int64())))
     table = table.filter(pc.is_in(table.column("cluster"), value_set=hit.column("cluster").combine_chunks()))
     found: dict[int, list[int]] = {}
     for position, cluster in zip(*(table.column(name).to_pylist() for name in ("position", "cluster")), strict=True):
-        row = ledger.row(position)
-        follows = row["duplicate_of"] in heads and row["mask"] & ~DUPLICATE == 0
-        if row["mask"] == 0 or follows:
-            found.setdefault(cluster, []).append(position)
+        found.setdefault(cluster, []).append(position)
     return [sorted(members) for _, members in sorted(found.items())]
+
+
+def _clusters(run: Run, ledger: LedgerEditor, retracted: dict[int, int], heads: set[str]) -> list[list[int]]:
+    """Return for each touched cluster the positions of its kept members and of those that may follow."""
+    found = []
+    for members in _members(run, retracted):
+        states = {member: ledger.row(member) for member in members}
+        found.append(
+            [
+                member
+                for member, row in states.items()
+                if row["mask"] == 0 or (row["duplicate_of"] in heads and row["mask"] & ~DUPLICATE == 0)
+            ]
+        )
+    return [members for members in found if members]
 
 
 def _table(run: Run, ledger: LedgerEditor, members: list[int]) -> pa.Table:

@@ -13,6 +13,7 @@ from pipelines.run.storage import Store
 
 HISTORY = "history"
 RETRACTIONS = "retractions"
+WAIVERS = "waivers"
 
 
 def keep_version(run: Run, store: Store) -> str:
@@ -26,13 +27,26 @@ def keep_version(run: Run, store: Store) -> str:
 
 def retraction_records(store: Store) -> list[dict[str, Any]]:
     """Return the records of all retractions of this dataset, oldest first. Raises `BadInput` for a broken one."""
+    return _records(store, store.list(RETRACTIONS))
+
+
+def version_records(store: Store) -> list[dict[str, Any]]:
+    """Return the records of all that made a new version (retractions and waivers), oldest first; numbers run on.
+
+    Raises `BadInput` for a broken one.
+    """
+    names = [*store.list(RETRACTIONS), *store.list(WAIVERS)]
+    return _records(store, sorted(names, key=lambda name: name.rpartition("/")[2]))
+
+
+def _records(store: Store, names: list[str]) -> list[dict[str, Any]]:
     found = []
-    for name in store.list(RETRACTIONS):
+    for name in names:
         try:
             record: dict[str, Any] = json.loads(store.read(name))
             record["before"], record["after"], record["came"]
         except (ValueError, KeyError, TypeError):
-            raise BadInput(f"{store.url}/{name}: not the record of a retraction") from None
+            raise BadInput(f"{store.url}/{name}: not the record of a version") from None
         found.append(record)
     return found
 
@@ -52,11 +66,21 @@ def retracted(store: Store) -> bool:
     return bool(store.list(RETRACTIONS))
 
 
+def revised(store: Store) -> bool:
+    """Tell whether a retraction or a waiver has made a new version of this dataset."""
+    return retracted(store) or bool(store.list(WAIVERS))
+
+
 def sealed(store: Store) -> None:
-    """Refuse to work on a dataset that a retraction has changed: its stages would bring back what was taken out.
+    """Refuse to work on a dataset with later versions: its stages would bring back what was taken out.
 
     Raises `BadInput`.
     """
+    if store.list(WAIVERS) and not retracted(store):
+        raise BadInput(
+            f"{store.url}: a gate of this dataset was waived, so it is not made again from its recipe; "
+            "use assay replay into a new folder"
+        )
     if retracted(store):
         raise BadInput(
             f"{store.url}: opt-outs were applied to this dataset, so it is not made again from its recipe; "
@@ -68,7 +92,7 @@ def chain_problems(run: Run) -> list[Problem]:
     """Check that each version names the one before it, back to the first that this folder made."""
     problems = []
     body = read_manifest(run)
-    for record in reversed(retraction_records(run.store)):
+    for record in reversed(version_records(run.store)):
         if body["content"]["parent"] != record["before"] or body["content_hash"] != record["after"]:
             problems.append(Problem("CHAIN_BROKEN", f"the version {body['content_hash']} is not what followed"))
         name = f"{HISTORY}/{record['before']}.json"

@@ -22,6 +22,7 @@ from audit.compliance import Problem
 from filters import __version__
 from filters.errors import BadInput
 from pipelines.run.directory import MANIFEST, RECIPE, REGISTRY, Run
+from pipelines.run.gates import gate_entries
 from pipelines.run.parts import Marker, read_marker
 from pipelines.run.storage import sha256_stream
 
@@ -39,7 +40,10 @@ ARTEFACTS = (
     "statistics",
     "scores",
     "duplicates",
+    "groups",
     "ledger",
+    "audit",
+    "balance",
     "shards",
     "index",
 )
@@ -71,11 +75,17 @@ def markers(run: Run) -> dict[str, Marker]:
     return found
 
 
-def build(run: Run, counts: dict[str, Any], versions: dict[str, str], parent: str | None) -> dict[str, Any]:
+def build(
+    run: Run,
+    counts: dict[str, Any],
+    versions: dict[str, str],
+    parent: str | None,
+    gates: list[dict[str, Any]] | None = None,
+) -> dict[str, Any]:
     """Return the manifest of a run whose stages are all done.
 
     `counts` come from the ledger; `versions` name the stages' versions; `parent` is the content hash of the
-    dataset that this one was derived from.
+    dataset that this one was derived from. `gates` are those of the version before, whose waivers may still hold.
     """
     found = markers(run)
     scores = [m for name, m in found.items() if name.startswith("scores/")]
@@ -113,6 +123,7 @@ def build(run: Run, counts: dict[str, Any], versions: dict[str, str], parent: st
             if name.startswith("shards/")
         ],
         "counts": counts,
+        "gates": gate_entries(audited.facts["gates"] if (audited := found.get("audit/all")) else [], gates),
     }
     files = {path: {"size": r.size, "sha256": r.sha256} for m in found.values() for path, r in m.files.items()}
     for name in (RECIPE, INDEX, REGISTRY):

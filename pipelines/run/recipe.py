@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from audit.groups import Group
 from filters.decoding import MAX_PIXELS
 from filters.encoders.uri import parse_uri
 from filters.errors import BadInput
@@ -20,8 +21,12 @@ from filters.heads.table import head_for
 from filters.reasons import Reason
 from filters.registry import COSTLY, DEFAULT, HEADS, SCORERS
 from filters.rules import MATCH_PROBABILITY, RULES, AllowRule, AnyRule, Rule
+from pipelines.run.recipe_audit import Audit
+from pipelines.run.recipe_balance import Balance, ByGroup, check_balance
 from pipelines.run.recipe_duplicates import Duplicates
 from pipelines.run.recipe_fetch import Fetch
+from pipelines.run.recipe_gates import GateChoice, check_gates
+from pipelines.run.recipe_provider import Provider
 from pipelines.run.recipe_rights import Rights
 
 
@@ -109,6 +114,9 @@ class Bounds(_Model):
     keep_top: Annotated[float, Field(gt=0, le=1)] | None = Field(
         None, description="keep this best fraction (resolved to a bound from the scores, and recorded)"
     )
+    by_group: ByGroup = Field(
+        {}, description="other bounds, by group and value; a sample with several of these values passes by any"
+    )
 
     @model_validator(mode="after")
     def _possible(self) -> Bounds:
@@ -134,16 +142,6 @@ class Languages(_Model):
 
     allow: list[str] = Field(min_length=1, description="ISO 639 codes")
     missing: Literal["drop", "keep"] = Field("drop", description="what happens where none could be detected")
-
-
-class Balance(_Model):
-    """At most `cap` samples of each group."""
-
-    by: Literal["concept", "folder", "creator", "domain", "language"] = Field(
-        "concept", description="group column; `concept` is the caption's most frequent content word in the corpus"
-    )
-    cap: int = Field(ge=1, description="samples a group")
-    seed: int = Field(0, ge=-(2**63), lt=2**63, description="decides which samples of a group stay")
 
 
 class Shards(_Model):
@@ -177,6 +175,9 @@ class Recipe(_Model):
     )
     balance: Balance | None = Field(None, description="null keeps groups as they are")
     shards: Shards = Shards()
+    audit: Audit = Audit()
+    gates: dict[str, GateChoice] = Field({}, description="what must hold before training, by a name of your own")
+    provider: Provider | None = Field(None, description="what only the provider knows; for `assay export`")
 
     @field_validator("scorers")
     @classmethod
@@ -205,6 +206,8 @@ class Recipe(_Model):
             relative = bounds.keep_top is not None or name == MATCH_PROBABILITY
             if self.cascade and relative and scorer in COSTLY:
                 raise ValueError(f"rules.{name} needs every sample's score: give an absolute bound, or cascade: false")
+            if self.cascade and bounds.by_group:
+                raise ValueError(f"rules.{name}.by_group: groups are known after scoring only; set cascade: false")
             if name == MATCH_PROBABILITY and bounds.keep_top is not None:
                 raise ValueError(f"rules.{name} takes low or high; for a fraction use rules.similarity.keep_top")
         for head in (head for head in HEADS if head in self.scorers):
@@ -218,7 +221,13 @@ class Recipe(_Model):
             raise ValueError("duplicates.cosine and duplicates.thin read embeddings: add the scorer 'similarity'")
         if self.languages and "language" not in self.scorers:
             raise ValueError("languages needs the scorer 'language', which scorers leaves out")
+        check_gates(self.gates, self.audit, self.groups())
+        check_balance(self.balance, {name: bounds.by_group for name, bounds in self.rules.items()}, self.groups())
         return self
+
+    def groups(self) -> tuple[Group, ...]:
+        """Return the groups of the audit, declared or by default."""
+        return self.audit.declared(self.scorers)
 
     def filter_rules(self) -> list[AnyRule]:
         """Return the rules in order of the recipe's sections: licences, bounds, languages."""
@@ -241,9 +250,10 @@ class Recipe(_Model):
     def content(self) -> dict[str, Any]:
         """Return what the manifest's content hash covers: all but the places of input, lists, sets and keys."""
         places = {"registry", "grant_keys", "c2pa_anchors", "harmful"}
-        found = self.model_dump(mode="json", exclude={"input": {"path"}, "rights": places})
+        found = self.model_dump(mode="json", exclude={"input": {"path"}, "rights": places, "provider": True})
         if self.duplicates:
             found["duplicates"]["against"] = [Path(where).name for where in self.duplicates.against]
+        found["audit"] = self.audit.placed(lambda where: Path(where).name).model_dump(mode="json")
         return found
 
     def dump(self) -> str:
@@ -261,7 +271,9 @@ def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"{path}: cannot read the recipe ({error})") from None
     recipe = parse_recipe(text, str(path), overrides or [])
-    return _absolute(recipe, path.parent)
+    recipe = _absolute(recipe, path.parent)
+    recipe.audit.check_files()
+    return recipe
 
 
 def _absolute(recipe: Recipe, folder: Path) -> Recipe:
@@ -281,7 +293,8 @@ def _absolute(recipe: Recipe, folder: Path) -> Recipe:
     duplicates = recipe.duplicates
     if duplicates and duplicates.against:
         duplicates = duplicates.model_copy(update={"against": [place(where) for where in duplicates.against]})
-    changed = {"input": source, "rights": rights.model_copy(update=update), "duplicates": duplicates}
+    changed: dict[str, BaseModel | None] = {"input": source, "rights": rights.model_copy(update=update)}
+    changed |= {"duplicates": duplicates, "audit": recipe.audit.placed(place)}
     return recipe.model_copy(update=changed)
 
 

@@ -40,6 +40,13 @@ class Duplicates(_Model):
         31, ge=0, le=64, description="differing bits of 256, where the scorer `pdq` ran; null turns it off"
     )
     dihedral: bool = Field(True, description="compare PDQ hashes in all eight flips and right-angle turns")
+    colour_distance: int | None = Field(
+        36,
+        ge=1,
+        le=255,
+        description="where the scorer `colours` ran: largest distance of colours (CIELAB a, b) of any of 16 parts of "
+        "pictures that pHash or PDQ takes for one; a grey copy counts all the same; null turns it off",
+    )
     cosine: float | None = Field(
         None, gt=0.5, le=1, description="least cosine of picture embeddings; belongs to one encoder; null turns it off"
     )
@@ -71,4 +78,5 @@ class Duplicates(_Model):
 
     def bounds(self) -> Bounds:
         """Return what the search and the choice compare by."""
-        return Bounds(self.exact, self.phash_distance, self.pdq_distance, self.dihedral, self.cosine)
+        colour = None if self.colour_distance is None else float(self.colour_distance)
+        return Bounds(self.exact, self.phash_distance, self.pdq_distance, self.dihedral, self.cosine, colour)

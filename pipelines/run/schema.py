@@ -126,13 +126,13 @@ LEDGER = _versioned(
         _field("decision", _CODE, "kept or dropped", False),
         _field("primary_reason", _CODE, "first of the reasons in order of precedence; null when kept"),
         _field("reasons", pa.list_(_CODE), "every reason that applies, in order of precedence", False),
-        _field("weight", pa.float32(), "sampling weight for training; null when dropped"),
+        _field("weight", pa.float32(), "sampling weight for training, mean 1 over the kept; null when dropped"),
         _field("cluster", pa.int64(), "duplicate cluster; null when the sample has no duplicate"),
         _field("duplicate_of", pa.string(), "uid of the sample kept in its place"),
         _field("duplicate_method", _CODE, "how that was found: method as in duplicates/edges"),
         _field("duplicate_distance", pa.float32(), "how far it is from that one, in the method's unit"),
         _field("alike_opt_out", pa.string(), "uid of an opted-out sample that this kept one is a duplicate of"),
-        _field("group", pa.string(), "value of the column that the recipe balances by"),
+        _field("group", pa.string(), "value of the column that balance.cap counts by"),
         _field("shard", pa.int32(), "output shard that holds the sample; null when dropped"),
     ],
 )
@@ -183,6 +183,16 @@ WORD_COUNTS = _versioned(
         _field("count", pa.int64(), "samples of the corpus whose caption has it", False),
     ],
 )
+
+#: The column that every groups part starts with; one column a declared group follows.
+GROUPS_HEAD = [_field("uid", pa.string(), "as in samples", False)]
+
+
+def groups_schema(groups: list[tuple[str, str]]) -> pa.Schema:
+    """Return the schema of a groups part: its head and, for each (name, how it is found), the sample's values."""
+    kind = pa.list_(pa.string())
+    return _versioned("groups", [*GROUPS_HEAD, *(_field(name, kind, doc, False) for name, doc in groups)])
+
 
 SIDECAR_HEAD = [
     _field("uid", pa.string(), "as in samples", False),

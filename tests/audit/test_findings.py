@@ -29,7 +29,7 @@ def test_only_findings_with_a_test_are_in_the_family():
     found = adjust([plain, ratio(0.5, 0.04), not_measured("share", SUBJECT, "no labels")])
     assert [item.state for item in found] == [State.DESCRIBED, State.FOUND, State.NOT_MEASURED]
     assert found[1].q == 0.04
-    assert found[0].words == "10.0 % of 100 (95 % interval 0.000 % to 20.0 %)"
+    assert found[0].words == "10.0 % of 100 (95 % interval 0 % to 20.0 %)"
     assert adjust([]) == []
 
 

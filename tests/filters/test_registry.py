@@ -11,7 +11,7 @@ import pytest
 from filters.registry import SCORERS
 from filters.scoring import Scorer
 
-NAMES = ["size", "hashes", "pdq", "pixels", "caption", "language", "technical", "quality", "nsfw", "nudity"]
+NAMES = ["size", "hashes", "pdq", "colours", "pixels", "caption", "language", "technical", "quality", "nsfw", "nudity"]
 NAMES += ["similarity", "aesthetic", "nsfw_clip", "watermark"]
 
 

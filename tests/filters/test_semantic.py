@@ -98,3 +98,31 @@ def test_distances_are_one_minus_the_cosine(bound):
     exact = found.astype(np.float32) / np.linalg.norm(found.astype(np.float32), axis=1, keepdims=True)
     cosines = np.einsum("ij,ij->i", exact[edges.a], exact[edges.b])
     assert np.allclose(edges.distance, 1 - cosines, atol=1e-6)
+
+
+def test_of_more_pairs_than_fit_those_are_left_that_hold_the_same_rows_together(monkeypatch):
+    random = np.random.default_rng(4)
+    base = random.normal(size=(3, 32))
+    found = (np.repeat(base, 200, axis=0) + random.normal(size=(600, 32)) * 0.05).astype(np.float16)
+    whole = semantic_edges(found, 0.9)
+    assert not whole.thinned
+    monkeypatch.setattr(semantic, "MAX_PAIRS", 100)
+    monkeypatch.setattr(semantic, "_BLOCK_PAIRS", 20_000)
+    few = semantic_edges(found, 0.9)
+    assert few.thinned
+    assert len(few) == 597 < len(whole)
+    assert pairs(few) <= pairs(whole)
+    assert cluster(600, [few]).tolist() == cluster(600, [whole]).tolist()
+
+
+def test_no_cell_draws_what_is_in_none_of_the_topics(monkeypatch):
+    """With a direction that all vectors share, and more topics than cells, no cell holds many times its share."""
+    random = np.random.default_rng(6)
+    topics = random.normal(size=(300, 128))
+    found = (
+        random.normal(size=128) + 0.7 * topics[random.integers(0, 300, 6000)] + 0.7 * random.normal(size=(6000, 128))
+    )
+    whole = semantic.unit(found)
+    cells = semantic.train(whole, 60)
+    sizes = np.bincount(semantic.nearest(whole, cells, 0.95)[:, 0], minlength=60)
+    assert sizes.max() < 220  # 327 without the mean taken away

@@ -42,8 +42,8 @@ def held_out(openclipart):
 def test_finds_photos_by_their_captions(mini, flickr):
     found = evaluate_retrieval(mini, *flickr)
     assert (found["images"], found["captions"]) == (500, 2500)
-    assert found["r@10"] >= 0.425
-    assert found["auc"] >= 0.89
+    assert found["r@10"] >= 0.428
+    assert found["auc"] >= 0.90
     assert found["r@1"] < found["r@5"] < found["r@10"]
 
 
@@ -51,7 +51,7 @@ def test_finds_drawings_by_titles_and_keywords(mini, held_out):
     found = evaluate_retrieval(mini, *held_out)
     assert found["images"] > 650
     assert found["r@5"] >= 0.21
-    assert found["auc"] >= 0.83
+    assert found["auc"] >= 0.835
 
 
 def test_tells_eight_pictures_apart(mini):

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import yaml
 
+from filters.scorers.colours import ColourScorer
 from filters.scorers.pixels import PixelScorer
 from pipelines.jobs.decide import decide
 from pipelines.run.directory import create_run
@@ -18,6 +19,7 @@ FIELDS = [
     pa.field("phash", pa.uint64()),
     pa.field("pdq", pa.binary(32)),
     pa.field("pdq_quality", pa.int16()),
+    *ColourScorer().fields,
     *PixelScorer().fields,
     pa.field("similarity", pa.float32()),
     pa.field("concept", pa.string()),
@@ -66,7 +68,7 @@ def recipe(**duplicates):
     body = {
         "name": "made",
         "input": {"kind": "webdataset", "path": "nowhere"},
-        "scorers": ["size", "hashes", "pdq", "pixels", "caption", "similarity"],
+        "scorers": ["size", "hashes", "pdq", "colours", "pixels", "caption", "similarity"],
         "duplicates": duplicates,
     }
     return parse_recipe(yaml.safe_dump(body), "recipe", [])

@@ -51,6 +51,24 @@ def test_each_method_finds_its_pair_and_no_other(tmp_path):
     assert marker.rows == 7
 
 
+def look(*lab):
+    """A layout of one colour: half the luma, a, b."""
+    return np.tile(np.array(lab, dtype=np.int8), 16).tobytes()
+
+
+def test_hashes_of_other_colours_are_no_duplicates_but_a_grey_copy_is_one(tmp_path):
+    base = row(0, width=500, colours=look(50, 60, 40))
+    others = [(50, 50, 45), (50, -60, 40), (50, 0, 0), (90, 0, 0)]
+    alike = {"phash": base["phash"] ^ 1, "pdq": base["pdq"]}
+    rows = [base, *(row(number, **alike, colours=look(*lab)) for number, lab in enumerate(others, 1))]
+    rows[2]["pdq"] = flipped(base["pdq"])
+    found = ledger(deduplicated(make(tmp_path / "a", [rows])))
+    assert [found[uid(n)]["decision"] for n in range(5)] == ["kept", "dropped", "kept", "dropped", "kept"]
+    assert found[uid(3)]["duplicate_of"] == uid(0)
+    blind = ledger(deduplicated(make(tmp_path / "b", [rows], colour_distance=None)))
+    assert sum(one["decision"] == "kept" for one in blind.values()) == 1
+
+
 def test_evidence_names_the_kept_one_method_and_distance(tmp_path):
     rows = mixed()
     for one in rows[1:]:
@@ -147,6 +165,14 @@ def test_odd_inputs_give_clear_results(tmp_path, cosine):
     assert dedup(broken).rows == 0
     with pytest.raises(BadInput, match="run assay score first"):
         dedup(make(tmp_path / "empty", [], cosine=cosine))
+    none = make(tmp_path / "none", [[], []], cosine=cosine)
+    assert dedup(none).rows == 0
+    assert ledger(none) == {}
+    # embeddings that are all alike but not equal, and nothing else agrees
+    random = np.random.default_rng(0)
+    alike = [row(n, image=np.arange(32) + random.normal(size=32) * 0.1) for n in range(200)]
+    run = make(tmp_path / "alike", [alike], cosine=cosine)
+    assert dedup(run).facts["clusters"] == (0 if cosine is None else 1)
 
 
 def test_who_stays_follows_the_recipe(tmp_path):

@@ -88,3 +88,18 @@ def test_sets_that_cannot_be_compared_are_refused_by_name(tmp_path):
 def _write(path, data):
     path.write_bytes(data)
     return str(path)
+
+
+@pytest.mark.parametrize(("lab", "dropped"), [((50, 60, 40), {1, 2}), ((50, -60, 40), set()), (None, {1, 2})])
+def test_a_set_with_colours_is_compared_by_them(tmp_path, lab, dropped):
+    def look(*one):
+        return np.tile(np.array(one, dtype=np.int8), 16).tobytes()
+
+    names = ["phash"] + (["colours"] if lab else [])
+    table = pa.table({"phash": [OTHERS[1]["phash"]], "colours": [look(*(lab or (0, 0, 0)))]}).select(names)
+    pq.write_table(table, tmp_path / "set.parquet")
+    own = [{**one, "colours": look(50, 60, 40)} for one in rows()]
+    run = make(tmp_path / "run", [own], against=[str(tmp_path / "set.parquet")])
+    dedup(run)
+    found = ledger(run)
+    assert {n for n in range(20) if "CONTAMINATED" in found[uid(n)]["reasons"]} == dropped

@@ -132,6 +132,18 @@ def test_the_next_best_of_its_duplicates_follows_in_the_same_shard(run):
     assert read_manifest(new)["content"]["counts"]["kept"] == run_counts(new).kept
 
 
+def test_who_stays_as_a_duplicate_of_what_left_is_flagged_as_by_a_run_with_that_registry(run, tmp_path):
+    uids = [row["uid"] for row in ledger(run)]
+    new = apply(run, named(run, 5, 38))
+    flags = {at: row["alike_opt_out"] for at, row in enumerate(ledger(new)) if row["alike_opt_out"]}
+    # 39 follows 5; 6 stays, and its duplicate 38, dropped before, has opted out
+    assert flags == {39: uids[5], 6: uids[38]}
+    assert verify(new) == []
+    # who is flagged and leaves later has no flag any more, nor has anyone by a look-alike that is gone
+    last = apply(new, named(new, 39, entry=2), entry=2)
+    assert {at for at, row in enumerate(ledger(last)) if row["alike_opt_out"]} == {6}
+
+
 def test_a_follower_that_opted_out_too_does_not_follow(run):
     new = apply(run, named(run, 5, 39))
     assert {ledger(new)[i]["decision"] for i in (5, 39)} == {"dropped"}

@@ -15,7 +15,7 @@ def recipe(duplicates, **more):
 
 
 def test_the_defaults_are_hashes_without_embeddings():
-    assert recipe({}).duplicates.bounds() == Bounds(exact=True, phash=4, pdq=31, dihedral=True, cosine=None)
+    assert recipe({}).duplicates.bounds() == Bounds(True, phash=4, pdq=31, dihedral=True, cosine=None, colour=36.0)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,45 @@
+"""Who stands at the top by a score: the section of one ranking."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from audit.assemble import MOST_COMPARED, Section
+from audit.findings import adjust, finding, not_measured
+from audit.metrics.estimate import Estimate
+from audit.metrics.ranking import ndkl, ranked, skews
+from audit.questions import Ranked
+
+
+def ranking_section(asked: Ranked, scores: np.ndarray, codes: np.ndarray, values: Sequence[str]) -> Section:
+    """Compare the shares at the top with those of all that have the score and a value.
+
+    `scores` (n,), higher is better; `codes` (n,) number the `values`, -1 for none.
+    """
+    title = f"Who of {asked.group} stands at the top by {asked.column}"
+    ranking = ranked(scores, codes)
+    counts = np.bincount(ranking, minlength=len(values))
+    subject = {"group": asked.group, "column": asked.column}
+    if len(ranking) == 0:
+        why = f"no sample has both {asked.column} and a value of {asked.group}"
+        return Section("ranking", asked.group, title, [not_measured("skew", subject, why)])
+    desired = {value: counts[code] / len(ranking) for code, value in enumerate(values)}
+    largest = [values[code] for code in np.argsort(-counts, kind="stable")[:MOST_COMPARED] if counts[code]]
+    items = []
+    for k in asked.k:
+        found = skews(ranking, k, values, desired)
+        for value in largest:
+            words = f"{value}: ln of its share among the top {{n}} by {asked.column} over its share of all: {{value}}"
+            items.append(
+                finding("skew", {**subject, "value": value, "k": str(k)}, found[value], f"{words} ({{interval}})")
+            )
+    measured = ndkl(ranking, values, desired)
+    shuffled = ndkl(np.random.default_rng(0).permutation(ranking), values, desired)
+    chance = f"; a random order gives {shuffled.value:.3g}" if isinstance(shuffled, Estimate) else ""
+    words = (
+        f"{asked.group}: NDKL of the order by {asked.column} is {{value}}, 0 is the same shares at every place{chance}"
+    )
+    items.append(finding("ndkl", subject, measured, words))
+    return Section("ranking", asked.group, title, adjust(items))

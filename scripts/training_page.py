@@ -1,0 +1,98 @@
+"""The page about training: what it does, by hand; every knob, from the code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from training.config import Config
+
+_HEAD = """# Training
+
+`assay train` trains a latent diffusion model on a dataset that the compliance check clears, and on nothing else.
+
+    pip install 'assay-data[train]'
+    assay train examples/train/demo.yaml --data runs/demo --out runs/demo-model
+
+The same command again goes on from the newest checkpoint; after the end it says where the result lies. `--set a.b=c`
+overrides a key, `--json` prints the result for programs, `--registry` names the opt-out registry where the recipe
+does not. Exit codes: 0 done; 2 bad configuration, data, disk or memory, in one line; 3 the check says no; 4 too many
+unreadable samples, or numbers that are no longer finite after one way back; 130 interrupted, after a checkpoint.
+
+## What happens
+
+1. **Gate.** The whole of `assay check` runs first. After each epoch and before each checkpoint the gate looks again
+   for new versions of the dataset and new entries of the registry; what they take out leaves the batches at once and
+   is noted in `removed.jsonl`.
+2. **Autoencoder.** Trained here, loaded from a folder in diffusers' layout, or none (`autoencoder.kind`). Its
+   checkpoints lie in `DIR/autoencoder/`. Latents are scaled to a standard deviation of 1.
+3. **Latents.** With `autoencoder.cache` every picture is encoded once; the rows lie in the run, where a retraction
+   finds them.
+4. **Denoiser.** Trained on latents and captions, as `objective` says.
+
+## What is written
+
+    DIR/training.yaml               the configuration in full
+    DIR/metrics.csv                 stage, step, metric, value
+    DIR/tensorboard/                where the package tensorboard is installed
+    DIR/removed.jsonl               samples that were retracted while it ran
+    DIR/step-00000400/
+        unet/ or transformer/       the moving average of the weights (safetensors)
+        vae/  scheduler/  model_index.json  pipeline.py
+        assay.json  README.md       facts for programs, the model card for people
+        exposure.parquet  views/    how often each sample was used
+        state/                      what a resumed training needs; delete it before you ship the rest
+
+A checkpoint appears whole or not at all; the newest `checkpoints.keep` stay. Its identity, `checkpoint` in
+`assay.json`, is the SHA-256 over the hashes of all files but those in `state/`; the dataset's `trainings/` names it,
+so that a retraction can list the checkpoints that have seen a sample. The parts load in plain diffusers:
+
+    UNet2DConditionModel.from_pretrained(DIR, subfolder="unet")
+    AutoencoderKL.from_pretrained(DIR, subfolder="vae")
+    DiffusionPipeline.from_pretrained(DIR, custom_pipeline=DIR, trust_remote_code=True)
+
+The last runs the checkpoint's own `pipeline.py`; reading prompts with it needs Assay's encoder.
+
+## Resuming and several processes
+
+Every random number of a sample comes from the seed, the step and the sample's uid, dropout from the seed, the step
+and the process. So a training that was killed and resumed equals, bit for bit on a CPU, one that never was; and
+processes share the work without changing it beyond rounding: the loss of a step is the sum over all samples of weight
+times loss, over their number. `data.batch` counts the samples of all processes together.
+
+    accelerate launch --num_processes 8 --multi_gpu $(which assay) train CONFIG --data RUN --out DIR
+    torchrun --nproc-per-node 8 $(which assay) train CONFIG --data RUN --out DIR
+
+DDP is tested with two processes on the CPU. FSDP goes through accelerate's settings (version 2) and has not been run
+here, for want of a machine with several GPUs.
+
+## When numbers stop being numbers
+
+Loss and gradient norms are looked at with every row of the log and before every checkpoint, so no checkpoint is
+written from numbers that are not finite. The first time, the training goes back to the newest checkpoint (one is
+written before the first step) and on with `loop.guard.factor` times the rate. The second time it stops with exit code
+4; the checkpoint it leaves is good.
+
+## Metrics
+
+`STAGE/loss` is the weighted loss, a mean over the row's samples, `STAGE/loss/levelNN` the same by range of noise
+level, from little to much noise. `denoiser/error` is the unweighted squared error, `denoiser/bound` the diffusion part
+of the variational bound in nats a dimension of the latents (not of pixels). `STAGE/gradient` is the norm before
+clipping, `gradient_by_tensor/qNN` its quartiles over the tensors, `denoiser/dead_units` the share of channels behind
+an activation function that are silent for eight samples. `seconds_per_step` and `waiting` (seconds that the row's
+steps waited for data) are the clock's. Energy in the card is the GPU's counter where the package nvidia-ml-py finds
+one, else CPU time times `logs.cpu_watts`: an estimate, of the first process alone.
+
+## Every key
+
+Unknown keys are refused with file and line. "(ours)" marks a value without a published source.
+"""
+
+Rows = Callable[[dict[str, Any], dict[str, Any], str], list[str]]
+
+
+def training_page(rows: Rows) -> str:
+    """Return the page; `rows` turns a JSON schema into the rows of a table."""
+    schema = Config.model_json_schema()
+    table = ["| key | default | meaning |\n| --- | --- | --- |", *rows(schema, schema, "")]
+    return _HEAD + "\n" + "\n".join(table) + "\n"

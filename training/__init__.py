@@ -1,0 +1,1 @@
+"""Training on cleared data: loader, autoencoder, denoiser, loop, samplers."""

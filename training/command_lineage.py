@@ -1,0 +1,107 @@
+"""`assay lineage`: where a sample comes from and where it went. `assay attribution`: whom a checkpoint owes what."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pipelines.commands.common import JsonOption, print_json
+
+RunOption = Annotated[str, typer.Option("--run", metavar="RUN", help="Run directory of the dataset.")]
+PoolOption = Annotated[str, typer.Option("--pool", metavar="AMOUNT", help="What is shared out, for example 1000.00.")]
+RuleOption = Annotated[
+    str,
+    typer.Option("--rule", help="exposure: by how often works were trained on; works: by how many works were."),
+]
+LimitOption = Annotated[int, typer.Option("--limit", min=1, help="Creators to print; --json prints all.")]
+
+
+def lineage(
+    uid: Annotated[str, typer.Argument(metavar="UID", help="A sample's uid: 32 hex digits.")],
+    run: RunOption,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell a sample's decision and reasons, its shard, the dataset's versions and the checkpoints that hold it."""
+    from pipelines.run.directory import open_run
+    from training.data.lineage import trace
+
+    found = trace(open_run(run), uid)
+    if as_json:
+        print_json(found)
+    else:
+        print("\n".join(_words(found)))
+
+
+def attribution(
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="Folder of a checkpoint.")],
+    pool: PoolOption,
+    run: Annotated[
+        str | None, typer.Option("--run", metavar="RUN", help="Run directory of the dataset, where it was moved.")
+    ] = None,
+    rule: RuleOption = "exposure",
+    limit: LimitOption = 20,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell what a checkpoint has seen of each creator, and the creator's share of a pool of compensation."""
+    from filters.errors import BadInput
+    from pipelines.run.directory import open_run
+    from training.data.attribution import RULES, attribute
+    from training.data.exposure import load_exposure
+
+    exposure = load_exposure(checkpoint)
+    urls = sorted({view.url for view in exposure.views.values()})
+    if run is None and len(urls) != 1:
+        raise BadInput(f"{checkpoint}: trained on the runs {', '.join(urls) or 'none'}; name one with --run")
+    shares = attribute(open_run(run or urls[0]), exposure, pool, rule)
+    total = sum(share.exposures for share in shares)
+    if as_json:
+        rows: list[dict[str, Any]] = [
+            {
+                "creator": share.creator or None,
+                "works": share.works,
+                "exposures": share.exposures,
+                "share": share.exposures / total if rule == "exposure" else share.works / _works(shares),
+                "amount": str(share.amount),
+            }
+            for share in shares
+        ]
+        body = {"checkpoint": str(checkpoint), "pool": str(sum(share.amount for share in shares)), "rule": rule}
+        print_json({**body, "rule_in_words": RULES[rule], "exposures": total, "creators": rows})
+        return
+    print(f"{checkpoint}: {total:,} exposures to {_works(shares):,} works by {len(shares):,} creators")
+    print(f"pool {sum(share.amount for share in shares)}, shared out {RULES[rule]}")
+    for share in shares[:limit]:
+        creator = share.creator or "(no creator stated)"
+        print(f"{share.amount:>14}  {share.exposures:>9,} exposures  {share.works:>7,} works  {creator}")
+    if len(shares) > limit:
+        rest = shares[limit:]
+        print(f"{sum(share.amount for share in rest):>14}  {len(rest):,} more creators; --limit, or --json")
+
+
+def _works(shares: list[Any]) -> int:
+    return sum(share.works for share in shares)
+
+
+def _words(found: dict[str, Any]) -> list[str]:
+    """Return the lines of a trace."""
+    sample, decision = found["sample"], found["decision"]
+    lines = [f"{found['uid']}  {sample['caption']!r}"]
+    stated = [f"{name} {sample[name]}" for name in ("creator", "licence", "url", "page_url") if sample[name]]
+    lines.append(f"  from      {sample['shard']} record {sample['key']}" + "".join(f"; {text}" for text in stated))
+    reasons = ", ".join(decision["reasons"]) or "no reason against it"
+    lines.append(f"  decision  {decision['decision']}: {reasons}")
+    if decision["duplicate_of"]:
+        lines.append(f"            a duplicate of {decision['duplicate_of']}")
+    lines.append(f"  shard     {decision['shard'] or 'none'}")
+    lines += [f"  version   {version}" for version in found["versions"]] or ["  version   in none that was shipped"]
+    for retraction in found["retractions"]:
+        entries = ", ".join(str(entry) for entry in retraction["entries"])
+        lines.append(f"  taken out {retraction['at']}, by entry {entries} of the registry")
+    for seen in found["checkpoints"]:
+        times = "unknown: its exposure log is gone" if seen["exposures"] is None else f"{seen['exposures']} time(s)"
+        lines.append(f"  seen      {times} by {seen['path']} ({seen['checkpoint'][:16]}…, {seen['finished_at']})")
+    if not found["checkpoints"]:
+        lines.append("  seen      by no checkpoint that is recorded")
+    return lines

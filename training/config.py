@@ -1,0 +1,105 @@
+"""The training configuration: YAML, checked before anything starts; docs/training.md is generated from it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from filters.errors import BadInput
+from pipelines.run.recipe import _apply, _explain, _refuse_doubled_keys
+from training.config_base import Section
+from training.config_data import Data
+from training.config_loop import Checkpoints, Logs, Loop, Optimiser
+from training.config_models import Autoencoder, Denoiser, Text
+from training.config_objective import Objective
+
+
+class Config(Section):
+    """A whole training."""
+
+    version: Literal[1] = Field(1, description="version of this format")
+    name: str = Field(min_length=1, max_length=100, pattern=r"^[\w .-]+$", description="name of the model")
+    seed: int = Field(0, ge=0, lt=2**63, description="decides initial weights, noise and levels")
+    data: Data = Data()
+    autoencoder: Autoencoder = Autoencoder()
+    text: Text = Text()
+    denoiser: Denoiser = Denoiser()
+    objective: Objective = Objective()
+    optimiser: Optimiser = Optimiser()
+    loop: Loop = Loop()
+    checkpoints: Checkpoints = Checkpoints()
+    logs: Logs = Logs()
+
+    @model_validator(mode="after")
+    def _possible(self) -> Config:
+        pixels = 1 if self.autoencoder.kind != "train" else 2 ** (len(self.autoencoder.widths) - 1)
+        deepest = 2 ** (len(self.denoiser.widths) - 1) if self.denoiser.kind == "unet" else self.denoiser.patch
+        buckets = self.data.buckets
+        sides = [side for size in buckets.sizes for side in size] or [buckets.resolution]
+        if not buckets.sizes and buckets.max_aspect > 1:
+            sides.append(buckets.step)
+        if bad := [side for side in sides if side % (pixels * deepest)]:
+            raise ValueError(
+                f"pictures of {bad[0]} pixels a side do not divide by {pixels * deepest} (the autoencoder's {pixels} "
+                f"times the denoiser's {deepest}): set data.buckets.step, or take fewer widths"
+            )
+        return self
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 (64 hex digits) of what decides the weights: all but names, logs and speed."""
+        content = self.model_dump(
+            mode="json",
+            exclude={
+                "name": True,
+                "checkpoints": True,
+                "logs": True,
+                "loop": {"device", "threads", "compile"},
+                "data": {"workers", "prefetch", "decode_seconds", "cached_shards"},
+                "text": {"cache_mb"},
+            },
+        )
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def dump(self) -> str:
+        """Return the configuration in full as YAML."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def load_config(path: str | Path, overrides: list[str] | None = None) -> Config:
+    """Read a configuration file and apply `a.b=value` overrides. Raises `BadInput` naming file, line and key."""
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise BadInput(f"{path}: no such configuration") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path}: cannot read the configuration ({error})") from None
+    return parse_config(text, str(path), overrides or [])
+
+
+def parse_config(text: str, source: str, overrides: list[str]) -> Config:
+    """Check the configuration in `text`; `source` names it in messages. Raises `BadInput`."""
+    try:
+        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text, Loader=yaml.SafeLoader)):
+            raise BadInput(f"{source}: YAML aliases (*name) are not supported")
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        body = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise BadInput(f"{source}{line}: not readable as YAML ({problem})") from None
+    if not isinstance(body, dict):
+        raise BadInput(f"{source}: a configuration is a mapping of keys, see docs/training.md")
+    _refuse_doubled_keys(node, source)
+    for override in overrides:
+        _apply(body, override)
+    try:
+        return Config.model_validate(body)
+    except ValidationError as error:
+        raise BadInput(_explain(error, source, node, overrides).replace("recipe: ", "configuration: ")) from None

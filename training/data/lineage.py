@@ -1,0 +1,102 @@
+"""A sample's way: from the input's record through decision, shard and versions to the checkpoints that saw it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+
+from filters.errors import BadInput
+from pipelines.jobs.balance import shard_name
+from pipelines.retraction.versions import retraction_records, versions_with
+from pipelines.run.directory import Run
+from pipelines.run.manifest import read_manifest
+from pipelines.run.trainings import Training, trainings
+from training.data.exposure import FILE, FOLDER, load_exposure
+from training.data.mixing import uid_words
+
+_SAMPLE = ["uid", "key", "shard", "caption", "url", "page_url", "creator", "licence", "sha256"]
+_LEDGER = ["uid", "decision", "primary_reason", "reasons", "weight", "duplicate_of", "shard"]
+
+
+def trace(run: Run, uid: str) -> dict[str, Any]:
+    """Return what is known of a sample of a run; JSON values. Raises `BadInput` where the run has no such sample.
+
+    `checkpoints` lists those that have seen it at least once, and those of which that is no longer known
+    (`exposures` null).
+    """
+    uid = uid.strip().lower()
+    uid_words([uid], "UID")
+    sample, decision = _rows(run, uid)
+    records = retraction_records(run.store)
+    left = [record for record in records if uid in record["left"]]
+    versions = _versions(run, uid, decision["decision"] == "kept", records)
+    if decision["shard"] is not None:
+        decision["shard"] = shard_name(decision["shard"], ".tar")
+    return {
+        "uid": uid,
+        "sample": sample,
+        "decision": decision,
+        "versions": versions,
+        "retractions": [{name: record[name] for name in ("at", "before", "after", "entries")} for record in left],
+        "checkpoints": _checkpoints(run, uid, versions),
+    }
+
+
+def _rows(run: Run, uid: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the sample's row and that of the ledger; the kept one where the input has it several times."""
+    found: list[tuple[dict[str, Any], dict[str, Any]]] = []
+    for part in run.parts("ledger"):
+        ledger = run.table("ledger", part, _LEDGER)
+        rows = pc.indices_nonzero(pc.equal(ledger.column("uid"), uid))
+        if len(rows):
+            samples = run.table("samples", part, _SAMPLE).take(rows).to_pylist()
+            found += zip(samples, ledger.take(rows).to_pylist(), strict=True)
+    if not found:
+        raise BadInput(f"{run.store.url}: no sample {uid}; uids stand in the shards' sidecars and in the ledger")
+    sample, decision = min(found, key=lambda pair: pair[1]["decision"] != "kept")
+    del sample["uid"], decision["uid"]
+    return sample, decision
+
+
+def _versions(run: Run, uid: str, kept: bool, records: list[dict[str, Any]]) -> list[str]:
+    """Return the content hashes of the versions whose shards hold or held the sample, oldest first."""
+    if not run.finished():
+        return []
+    all_versions = [*(record["before"] for record in records), str(read_manifest(run)["content_hash"])]
+    out = next((at for at, record in enumerate(records) if uid in record["left"]), None)
+    if not kept and out is None:
+        return []
+    held = set(versions_with(run, uid, records))
+    until = len(records) if out is None else out
+    return [version for at, version in enumerate(all_versions) if version in held and at <= until]
+
+
+def _checkpoints(run: Run, uid: str, versions: list[str]) -> list[dict[str, Any]]:
+    """Return the recorded checkpoints by date; their logs in the run count, else those that lie in the checkpoints."""
+    everything = {*_contents(run), *versions}
+    found = []
+    for training in trainings(run.store, everything):
+        times = _times(run, training, uid)
+        if times or (times is None and training.dataset in versions):
+            found.append({**vars(training), "exposures": times})
+    return found
+
+
+def _contents(run: Run) -> list[str]:
+    if not run.finished():
+        return []
+    before = [str(record["before"]) for record in retraction_records(run.store)]
+    return [*before, str(read_manifest(run)["content_hash"])]
+
+
+def _times(run: Run, training: Training, uid: str) -> int | None:
+    """Return how often a checkpoint has seen a sample; None where no log of it is left."""
+    kept = f"{FOLDER}/{training.checkpoint}.parquet"
+    if run.store.exists(kept):
+        folder = run.store.url.rstrip("/") + "/" + FOLDER
+        return load_exposure(folder, f"{training.checkpoint}.parquet").of(uid)
+    if (Path(training.path) / FILE).exists():
+        return load_exposure(training.path).of(uid)
+    return None

@@ -1,0 +1,44 @@
+"""Which latents a cache holds, and filling it before the denoiser trains."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+from filters.encoders.weights import state_digest
+from filters.errors import TooManyFailures
+from training.config import Config
+from training.data.encoding import fill_latents, latent_key
+from training.data.latents import LatentCache
+from training.data.samples import ShardSet
+from training.models.autoencoder import Codec
+
+
+def latent_cache(
+    config: Config, shards: ShardSet, codec: Codec, accelerator: Any, say: Callable[[str], None]
+) -> LatentCache:
+    """Return the cache of this autoencoder's latents, filled by the first process while the others wait.
+
+    Latents are the posterior's means. Raises `TooManyFailures` where more pictures are unreadable than allowed.
+    """
+    network = codec.network
+    model = f"{type(network).__name__}@sha256:{state_digest(network)}"
+    scale, shift = (
+        float(network.config.get(f"{name}_factor") or fallback) for name, fallback in (("scaling", 1), ("shift", 0))
+    )
+    key = latent_key(config.data, model, config.autoencoder.cache, scale, shift)
+    cache = LatentCache(shards.url, key, config.data.cached_shards)
+
+    def encode(pixels: Tensor) -> Tensor:
+        return codec.encode(pixels.to(accelerator.device))
+
+    if accelerator.is_main_process:
+        done, failed = fill_latents(cache, shards, config.data, encode)
+        say(f"latents: {done} computed, {len(shards) - done - len(failed)} were there, {len(failed)} unreadable")
+        if len(failed) > config.data.max_unreadable * len(shards):
+            raise TooManyFailures(f"{shards.url}: {len(failed)} of {len(shards)} pictures are unreadable")
+    accelerator.wait_for_everyone()
+    cache.forget()
+    return cache

@@ -1,0 +1,1 @@
+"""The networks: autoencoder, denoiser, text encoder."""

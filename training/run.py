@@ -1,0 +1,203 @@
+"""A whole training: gate, data, autoencoder, denoiser; each stage goes on from its newest checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from filters.errors import BadInput
+from pipelines.run.directory import Run, open_run
+from pipelines.run.lock import locked
+from pipelines.run.storage import Store
+from training.card import Origin, facts_of, origin_of
+from training.checkpoints import checkpoints, read_facts, require_room, sweep
+from training.config import Config, parse_config
+from training.contents import CONFIG, AutoencoderContents, Contents, DenoiserContents
+from training.data.exposure import Exposure
+from training.data.loader import Caches
+from training.data.samples import ShardSet
+from training.device import device_name, open_accelerator
+from training.energy import Meter
+from training.feed import ShardFeed, removed
+from training.gate import Gate, clear, record_checkpoint
+from training.keeper import Rules, StageKeeper, verify_state
+from training.latents import latent_cache
+from training.loop import Parts, Trainer
+from training.models.autoencoder import Codec, fit_scale, freeze, load_autoencoder, new_autoencoder
+from training.models.denoiser import new_denoiser
+from training.models.text import TextEncoder
+from training.noise import seed_of
+from training.progress import Progress
+from training.recorder import Recorder
+from training.signals import Interrupts
+from training.stages import AutoencoderStage, DenoiserStage, Stage
+from training.weights import read_weights
+
+AUTOENCODER = "autoencoder"
+
+#: Copies of the trained values in one checkpoint: shipped, raw, two of AdamW, moving average.
+_COPIES = 5
+
+#: Pictures that the scale of latents is measured on.
+_SCALE_PICTURES = 1024
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a training came to: its last checkpoint, that one's identity, the last row of metrics."""
+
+    checkpoint: Path
+    identity: str
+    steps: int
+    metrics: dict[str, float]
+
+
+class Training:
+    """One training in one folder, on one dataset."""
+
+    def __init__(self, config: Config, run: Run, out: Path, gate: Gate, say: Callable[[str], None]) -> None:
+        self._config, self._run, self._out, self._gate, self._say = config, run, out, gate, say
+        self._accelerator: Any = open_accelerator(config.loop)
+        self._device: torch.device = self._accelerator.device
+        self._main = bool(self._accelerator.is_main_process)
+        self._shards = ShardSet.open(run)
+        self._origin: Origin = origin_of(run)
+        self._meter = Meter(self._device.index if self._device.type == "cuda" else None, config.logs.cpu_watts)
+
+    def train(self) -> Result:
+        """Train to the end. Raises `AssayError` in one line, `KeyboardInterrupt` after a checkpoint."""
+        with locked(Store(str(self._out))) if self._main else nullcontext(), Interrupts() as interrupts:
+            if self._main:
+                self._claim()
+            self._accelerator.wait_for_everyone()
+            network = self._autoencoder(interrupts)
+            metrics = self._denoiser(network, interrupts)
+        step, path = checkpoints(self._out)[-1]
+        facts = read_facts(path)
+        return Result(path, facts["checkpoint"], step, metrics or facts["metrics"])
+
+    def _claim(self) -> None:
+        """Write the configuration, or check that the folder is of the same one."""
+        path = self._out / CONFIG
+        if path.exists():
+            old = parse_config(path.read_text(encoding="utf-8"), str(path), [])
+            if old.fingerprint() != self._config.fingerprint():
+                raise BadInput(f"{self._out}: holds a training by another configuration; use another --out")
+        Store(str(self._out)).write(CONFIG, self._config.dump().encode())
+        for folder in (self._out, self._out / AUTOENCODER):
+            sweep(folder)
+
+    def _autoencoder(self, interrupts: Interrupts) -> Any:
+        """Return the frozen autoencoder: of the newest checkpoint, loaded, or trained now; None for pixels."""
+        config = self._config.autoencoder
+        if config.kind == "pixels":
+            return None
+        if found := checkpoints(self._out):
+            verify_state(found[-1][1])
+            return load_autoencoder(str(found[-1][1])).to(self._device)
+        if config.kind == "load":
+            return load_autoencoder(config.path).to(self._device)
+        torch.manual_seed(seed_of(self._config.seed, "autoencoder"))
+        network = new_autoencoder(config)
+        folder = self._out / AUTOENCODER
+        if not (ready := _finished(folder, config.steps)):
+            stage = AutoencoderStage(self._config, network, self._device)
+            self._run_stage(stage, AutoencoderContents(self._config, network), folder, None, interrupts)
+            ready = _finished(folder, config.steps)
+        assert ready is not None
+        network.load_state_dict(read_weights(ready / "vae" / "diffusion_pytorch_model.safetensors"))
+        freeze(network).to(self._device)
+        self._accelerator.free_memory()
+        factor = fit_scale(network, self._some_pictures())
+        self._say(f"latents are multiplied by {factor:g}")
+        return network
+
+    def _some_pictures(self) -> list[torch.Tensor]:
+        """Return the first pictures of the order, the same on all processes."""
+        from training.data.batch import scaled
+        from training.data.loader import Batches
+
+        batch = self._config.data.batch
+        with Batches(self._shards, self._config.data) as batches:
+            batches.remove(removed(self._out))
+            some = [next(iter(batches)) for _ in range(max(1, min(len(self._shards), _SCALE_PICTURES) // batch))]
+        return [scaled(one.images.to(self._device)) for one in some]
+
+    def _denoiser(self, network: Any, interrupts: Interrupts) -> dict[str, float]:
+        config = self._config
+        codec = Codec(network)
+        text_model = config.text.model or self._run.recipe.similarity.model
+        text = TextEncoder(text_model, config.text.tokens, config.text.cache_mb, self._device)
+        torch.manual_seed(seed_of(config.seed, "denoiser"))
+        side = config.data.buckets.resolution // codec.factor
+        denoiser = new_denoiser(config.denoiser, codec.channels, side, text.width)
+        caches = None
+        if config.autoencoder.cache != "none":
+            caches = Caches(latents=latent_cache(config, self._shards, codec, self._accelerator, self._say))
+        stage = DenoiserStage(config, denoiser, codec, text, self._device)
+        contents = DenoiserContents(config, denoiser, network, text.id, text_model)
+        return self._run_stage(stage, contents, self._out, caches, interrupts)
+
+    def _run_stage(
+        self, stage: Stage, contents: Contents, folder: Path, caches: Caches | None, interrupts: Interrupts
+    ) -> dict[str, float]:
+        config = self._config
+        needed = 4 * contents.values() * _COPIES * (config.checkpoints.keep + 1)
+        if self._main and not checkpoints(folder):
+            require_room(folder, needed)
+
+        def facts(progress: Progress, datasets: list[str], metrics: Mapping[str, float]) -> dict[str, Any]:
+            return facts_of(config, self._origin, self._training_facts(stage, contents, progress, datasets), metrics)
+
+        before = checkpoints(self._out / AUTOENCODER) if stage.name != AUTOENCODER else []
+        rules = Rules(config.checkpoints.keep, facts, self._record, before[-1][1] if before else None)
+        keeper = StageKeeper(folder, self._out, contents, rules, self._accelerator)
+        feed = ShardFeed(self._shards, config.data, self._gate, self._accelerator, caches)
+        recorder = Recorder(self._out, stage.name, config.logs, config.name) if self._main else None
+        parts = Parts(config, self._accelerator, feed, keeper, recorder, self._meter.used, self._say)
+        try:
+            return Trainer(stage, parts).run(interrupts)
+        finally:
+            self._shards = feed.shards
+            if recorder is not None:
+                recorder.close()
+
+    def _training_facts(
+        self, stage: Stage, contents: Contents, progress: Progress, datasets: list[str]
+    ) -> dict[str, Any]:
+        logs = self._config.logs
+        return {
+            "stage": stage.name,
+            "step": progress.step,
+            "steps": stage.steps,
+            "samples": progress.samples,
+            "parameters": contents.values(),
+            "datasets": datasets,
+            "processes": self._accelerator.num_processes,
+            "device": device_name(self._device),
+            "precision": self._config.loop.precision,
+            "seconds": progress.seconds,
+            "energy": self._meter.named(progress.joules, logs.grams_per_kwh),
+            "rollbacks": progress.rollbacks,
+        }
+
+    def _record(self, path: Path, body: Mapping[str, Any], exposure: Exposure) -> None:
+        record_checkpoint(self._run, str(body["checkpoint"]), path, exposure)
+
+
+def train(config: Config, url: str, out: Path, registry: str | None, say: Callable[[str], None]) -> Result:
+    """Train on the dataset at `url` into the folder `out`. Raises `GateRefused` before anything else is done."""
+    run = open_run(url)
+    gate = clear(run, out, registry)
+    return Training(config, run, out, gate, say).train()
+
+
+def _finished(folder: Path, steps: int) -> Path | None:
+    """Return the checkpoint of the last step, None where there is none yet."""
+    found = checkpoints(folder)
+    return found[-1][1] if found and found[-1][0] >= steps else None
