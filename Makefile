@@ -23,7 +23,7 @@ OPTOUTS := runs/demo-optouts.sqlite
 # one of the corpus's artists, who writes the name in two ways; the demo plays that he opts out
 ARTIST := Sérgio Luiz Araújo Silva
 
-.PHONY: help demo demo-optout test test-all lint docs bench clean
+.PHONY: help demo demo-run demo-optout audit-example test test-all lint docs bench clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -51,6 +51,14 @@ demo-run: # the gates fail without quotas and pass with them: the same scores, d
 	$(ASSAY) replay $(BEFORE) --recipe examples/openclipart.yaml --set rights.registry=$(CURDIR)/$(OPTOUTS) --out $(DEMO)
 	$(ASSAY) balance $(DEMO)
 	$(ASSAY) report $(DEMO)
+
+audit-example: $(BIN)/.installed ## write docs/audit-example.md again, from the demo's runs
+	rm -rf runs/audit
+	$(ASSAY) replay $(BEFORE) --out runs/audit --set audit.resample=creator \
+	  --set 'audit.groups.region_by_keywords={kind: place, column: metadata.keywords}' \
+	  --set 'audit.rankings=[{column: similarity, group: region}]'
+	$(ASSAY) audit runs/audit >/dev/null
+	$(BIN)/python -m benchmarks.audit_example runs/audit --after $(DEMO)
 
 demo-optout: # after the run an artist opts out: the check refuses until the opt-out is applied
 	$(ASSAY) check $(DEMO)

@@ -34,9 +34,12 @@ _LABELLED = {
     "ethnicity of people whom the caption does not name": ("ethnic", "race"),
 }
 
-_NO_GPS = NotMeasured(
-    "where a picture was taken (EXIF GPS)",
-    "Pictures' positions are not kept at ingest, and no map of countries is shipped: places are by words and hosts.",
+_TAKEN = "where a picture was taken (EXIF GPS)"
+_NOT_ASKED = NotMeasured(_TAKEN, "No group of kind `gps` is declared: places are by words and hosts.")
+_NO_COUNTRY = NotMeasured(
+    _TAKEN,
+    "No picture has a position in its EXIF block that names a country, or the run is from before schema 1.2, which"
+    " did not look: places are by words and hosts.",
 )
 
 
@@ -137,7 +140,7 @@ def document(
         {group.name: movement(tally, group.name, group.overlap == "mixed") for group in questions.groups},
         found,
         gates,
-        [*not_measured(labelled(questions.groups)), _NO_GPS],
+        [*not_measured(labelled(questions.groups)), *_without_gps(questions.groups, tally)],
         None if language is None else other_languages(tally, language, read),
         Settings(),
         {
@@ -153,6 +156,14 @@ def _group(group: Group, tally: Tally) -> GroupFact:
     divides = group.overlap == "mixed"
     came, kept = (sum(tally.by(group.name, outcome).values()) if divides else None for outcome in ("all", "kept"))
     return GroupFact(group.name, group.kind, group.overlap, group.described, lexicons, values, came, kept)
+
+
+def _without_gps(groups: Sequence[Group], tally: Tally) -> list[NotMeasured]:
+    """Say that it is not known where pictures were taken, unless a group of kind `gps` has a value."""
+    asked = [group.name for group in groups if group.kind == "gps"]
+    if any(len(tally.values(name)) for name in asked):
+        return []
+    return [_NO_COUNTRY if asked else _NOT_ASKED]
 
 
 def labelled(groups: Sequence[Group]) -> set[str]:

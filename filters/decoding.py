@@ -29,6 +29,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from filters.exif_position import exif_of_text, exif_position
 from filters.headers import declared_size, jpeg_scans, sniff
 from filters.reasons import Reason
 from filters.scoring import Picture
@@ -93,17 +94,22 @@ class Undecodable(Exception):
 
 @dataclass(frozen=True)
 class Header:
-    """What a picture's header says: pixels as stored (before EXIF orientation), format in lower case."""
+    """What a picture's header says: pixels as stored (before EXIF orientation), format in lower case.
+
+    `position` is where its EXIF block says it was taken: latitude and longitude in degrees, None for none or a broken
+    one. It is personal data: derive a country from it and let it go.
+    """
 
     width: int
     height: int
     format: str
+    position: tuple[float, float] | None = None
 
 
 def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> Header:
-    """Read size and format without decoding. Raises `Undecodable`."""
+    """Read size, format and EXIF position without decoding. Raises `Undecodable`."""
     image = _open(data, max_pixels)
-    return Header(*_stored_size(image), (image.format or "").lower())
+    return Header(*_stored_size(image), (image.format or "").lower(), _position(image, data))
 
 
 def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Picture:
@@ -192,6 +198,14 @@ def _orientation(image: Image.Image) -> int:
     except Exception:  # noqa: BLE001 -- corrupt metadata does not make the pixels unreadable
         return 1
     return value if isinstance(value, int) else 1
+
+
+def _position(image: ImageFile.ImageFile, data: bytes) -> tuple[float, float] | None:
+    """Return the EXIF position, as far as the header has it (a PNG may have its EXIF block after the pixels)."""
+    exif = image.info.get("exif") or exif_of_text(image.info.get("Raw profile type exif"))
+    if exif is None and isinstance(image, TiffImageFile):
+        exif = data  # EXIF has the form of a TIFF file
+    return exif_position(exif) if isinstance(exif, bytes) else None
 
 
 def _scale_transparency(image: Image.Image, data: bytes) -> None:

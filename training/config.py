@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Literal
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from filters.errors import BadInput
-from pipelines.run.recipe import _apply, _explain, _refuse_doubled_keys
+from pipelines.run.checked_yaml import checked
 from training.config_base import Section
 from training.config_data import Data
 from training.config_loop import Checkpoints, Logs, Loop, Optimiser
@@ -84,22 +84,4 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> Config:
 
 def parse_config(text: str, source: str, overrides: list[str]) -> Config:
     """Check the configuration in `text`; `source` names it in messages. Raises `BadInput`."""
-    try:
-        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text, Loader=yaml.SafeLoader)):
-            raise BadInput(f"{source}: YAML aliases (*name) are not supported")
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        body = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise BadInput(f"{source}{line}: not readable as YAML ({problem})") from None
-    if not isinstance(body, dict):
-        raise BadInput(f"{source}: a configuration is a mapping of keys, see docs/training.md")
-    _refuse_doubled_keys(node, source)
-    for override in overrides:
-        _apply(body, override)
-    try:
-        return Config.model_validate(body)
-    except ValidationError as error:
-        raise BadInput(_explain(error, source, node, overrides).replace("recipe: ", "configuration: ")) from None
+    return checked(Config, text, source, overrides, "configuration", "docs/training.md")

@@ -20,6 +20,8 @@ from filters.errors import BadInput
 _LONGEST = 200
 #: Sets that hosts are put into by hash, so that a tally crossed with them stays small (random groups).
 BUCKETS = 200
+#: The one code on the map that the gazetteer does not have.
+_ANTARCTICA = "AQ"
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,8 @@ class Assigner:
                 memberships.append(self._of_words(group, *found[column]))
             elif group.kind == "domain":
                 memberships.append(_of_domain(group, _column(table, group)))
+            elif group.kind == "gps":
+                memberships.append(_of_gps(group, table))
             elif group.kind == "labels":
                 memberships.append(_of_labels(group, table, labels))
             else:
@@ -94,8 +98,8 @@ class Assigner:
 
 
 def lexicons_of(group: Group) -> list[Lexicon]:
-    """Return the word lists that a group rests on: its lexicons, or the gazetteer for places and domains."""
-    if group.kind in ("place", "domain"):
+    """Return the word lists that a group rests on: its lexicons, or the gazetteer for places, domains and gps."""
+    if group.kind in ("place", "domain", "gps"):
         return [gazetteer()]
     return load_all(group.lexicon, group.languages) if group.lexicon is not None else []
 
@@ -155,6 +159,22 @@ def _domain_value(host: str, group: Group) -> str | None:
         return tld(host)[:_LONGEST] or None
     code = country_of_domain(host)
     return None if code is None else at_level(countries()[code].code, group.level)
+
+
+def _of_gps(group: Group, table: pa.Table) -> Membership:
+    """Name the countries at the group's level. A run from before schema 1.2 has no such column, so no value."""
+    if group.column is None and group.source_column not in table.column_names:
+        return _membership(group, (), np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
+    encoded = pc.dictionary_encode(_strings(_column(table, group)))
+    return _coded(group, encoded, [_country_value(code, group) for code in encoded.dictionary.to_pylist()])
+
+
+def _country_value(code: str, group: Group) -> str | None:
+    """Return a country code at a level; Antarctica, which the UN puts into no region, is a country only."""
+    code = code.strip().upper()
+    if code not in countries():
+        return code if code == _ANTARCTICA and group.level == "country" else None
+    return at_level(code, group.level)
 
 
 def _of_values(group: Group, column: pa.Array) -> Membership:

@@ -12,17 +12,25 @@ from typing import Literal, get_args
 
 from filters.errors import BadInput
 
-Kind = Literal["terms", "place", "domain", "language", "creator", "column", "labels"]
+Kind = Literal["terms", "place", "domain", "language", "creator", "column", "labels", "gps"]
 Level = Literal["country", "subregion", "region", "tld", "host", "bucket"]
 Overlap = Literal["mixed", "each"]
 
 #: The value of a sample that has two or more values of a group with `overlap="mixed"`.
 MIXED = "mixed"
 
-_COLUMNS = {"terms": "caption", "place": "caption", "domain": "domain", "language": "language", "creator": "creator"}
+_COLUMNS = {
+    "terms": "caption",
+    "place": "caption",
+    "domain": "domain",
+    "language": "language",
+    "creator": "creator",
+    "gps": "gps_country",
+}
 _LEVELS = {
     "place": ("country", "subregion", "region"),
     "domain": ("country", "subregion", "region", "tld", "host", "bucket"),
+    "gps": ("country", "subregion", "region"),
 }
 
 
@@ -31,9 +39,10 @@ class Group:
     """One way to divide samples.
 
     `kind`: `terms` (words of `lexicon` in the caption), `place` (places in it), `domain` (that of the source),
-    `language`, `creator`, `column` (any column), `labels` (a column of labels that the user brings).
-    `column` is read instead of the kind's own. `level` is for places and domains (`bucket`: one of
-    200 sets of hosts, to resample by), `languages` for lexicons.
+    `language`, `creator`, `column` (any column), `labels` (a column of labels that the user brings), `gps` (the
+    country where the picture was taken, by its EXIF position). `column` is read instead of the kind's own (for `gps`:
+    one of country codes). `level` is for places, domains and gps (`bucket`: one of 200 sets of hosts, to resample by),
+    `languages` for lexicons.
     `edges` cut a number column into the intervals [edge, next edge), the last one closed. `overlap` says what a sample
     with several values is: one of `mixed`, so that the values divide the samples, or one of `each` (concepts).
     """
@@ -95,6 +104,7 @@ class Group:
             "creator": "the creator that the input states",
             "column": f"column {self.column}",
             "labels": f"column {self.column} of the labels that the user brought",
+            "gps": f"the country of the picture's EXIF position ({self.source_column}), by {self.level}",
         }[self.kind]
 
 

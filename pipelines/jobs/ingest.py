@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import pyarrow as pa
 
+from audit.groups.gps import country_of, map_version
 from filters.decoding import Undecodable, read_header
 from filters.errors import BadInput, TooManyFailures
 from filters.identity import sample_uid
@@ -27,7 +28,7 @@ from pipelines.run.schema import SAMPLES
 from pipelines.sources.base import ReadLimits, Record, ShardRef
 from pipelines.sources.registry import make_source
 
-VERSION = "2"
+VERSION = "3"
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class Ingest:
         recipe, shard = self.run_dir.recipe, self.shards[index]
         settings = (recipe.input.model_dump(exclude={"path"}), recipe.limits.model_dump(exclude={"max_failures"}))
         rights = [*SignalWriter(recipe.rights).versions(), harmful_state(tuple(recipe.rights.harmful))]
-        return fingerprint("ingest", VERSION, shard.name, shard.state, shard.members, settings, rights)
+        return fingerprint("ingest", VERSION, shard.name, shard.state, shard.members, settings, rights, map_version())
 
 
 def read_limits(recipe: Recipe) -> ReadLimits:
@@ -160,7 +161,7 @@ def _first(*problems: _Problem) -> _Problem:
 
 
 def _image(data: bytes | None, limits: Limits) -> tuple[dict[str, Any], _Problem]:
-    header: dict[str, Any] = {"width": None, "height": None, "format": None}
+    header: dict[str, Any] = {"width": None, "height": None, "format": None, "gps_country": None}
     if data is None:
         return header, (Reason.MISSING_IMAGE, "no picture in the record")
     if not data:
@@ -171,7 +172,9 @@ def _image(data: bytes | None, limits: Limits) -> tuple[dict[str, Any], _Problem
         found = read_header(data, limits.max_pixels)
     except Undecodable as error:
         return header, (error.reason, error.detail)
-    return {"width": found.width, "height": found.height, "format": found.format}, None
+    # the position is personal data: nothing but its country is kept
+    country = None if found.position is None else country_of(found.position[:1], found.position[1:])[0]
+    return {"width": found.width, "height": found.height, "format": found.format, "gps_country": country}, None
 
 
 def _caption(record: Record, metadata: dict[str, Any], names: FieldNames, limit: int) -> tuple[str | None, _Problem]:

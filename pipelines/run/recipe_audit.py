@@ -29,7 +29,8 @@ class GroupChoice(_Model):
     """One way to divide samples; its name is the key."""
 
     kind: Kind = Field(
-        description="terms (words of a lexicon), place, domain, language, creator, column, or labels made by people"
+        description="terms (words of a lexicon), place, domain, language, creator, column, labels made by people, or "
+        "gps (country of the EXIF position)"
     )
     lexicon: str | None = Field(None, min_length=1, description="name of a packaged lexicon, or path of a .json file")
     column: str | None = Field(
@@ -38,7 +39,7 @@ class GroupChoice(_Model):
         description="column of samples, scores or labels that is read instead of the kind's own; metadata.KEY for a "
         "further field of the input",
     )
-    level: Level = Field("region", description="of places and domains; bucket puts hosts into 200 sets by hash")
+    level: Level = Field("region", description="of places, domains and gps; bucket puts hosts into 200 sets by hash")
     languages: list[str] = Field(["en"], description="languages of a packaged lexicon, all of them together")
     edges: list[_Finite] = Field([], description="cut a column of numbers into intervals")
     overlap: Overlap = Field("mixed", description="what a sample with several values is: mixed, or one of each")
@@ -111,8 +112,8 @@ class Audit(_Model):
     )
     references: dict[str, Literal["un_population"] | dict[str, _Finite]] | None = Field(
         None,
-        description="shares that a group is compared with; null compares places and domains by region with the UN's "
-        "population",
+        description="shares that a group is compared with; null compares places, domains and gps by region with the "
+        "UN's population",
     )
     associations: list[Association] | None = Field(
         None, description="null asks which occupations go with which gender_terms, where both are declared"
@@ -262,7 +263,7 @@ def possible_values(group: Group) -> set[str] | None:
     """Return the values that a group can have; None where only the data tell."""
     if group.kind == "terms" and group.lexicon is not None and not group.lexicon.endswith(".json"):
         found = {value for lexicon in load_all(group.lexicon, group.languages) for value in lexicon.values}
-    elif group.kind in ("place", "domain") and group.level == "region":
+    elif group.kind in ("place", "domain", "gps") and group.level == "region":
         found = set(un_population().shares)
     else:
         return None
@@ -279,9 +280,11 @@ def _check_references(references: Mapping[str, object], declared: Mapping[str, G
             for value in shares:
                 known_value("references", group, value)
         elif not by_region(group):
-            raise BadInput(f"references.{name}: un_population is by region, for places and domains of level region")
+            raise BadInput(
+                f"references.{name}: un_population is by region, for places, domains and gps of level region"
+            )
 
 
 def by_region(group: Group) -> bool:
     """Tell whether a group's values are the six UN regions."""
-    return group.kind in ("place", "domain") and group.level == "region"
+    return group.kind in ("place", "domain", "gps") and group.level == "region"

@@ -10,7 +10,7 @@ import pyarrow as pa
 from filters.errors import BadInput
 
 #: MAJOR.MINOR. A new nullable column raises MINOR; anything that an old reader would misread raises MAJOR.
-SCHEMA_VERSION = "1.1"
+SCHEMA_VERSION = "1.2"
 
 _CODE = pa.dictionary(pa.int8(), pa.string())
 
@@ -40,6 +40,9 @@ SAMPLES = _versioned(
         _field("width", pa.int32(), "pixels as stored, before EXIF orientation"),
         _field("height", pa.int32(), "pixels as stored, before EXIF orientation"),
         _field("format", pa.string(), "png, jpeg, webp, gif, tiff, bmp, avif: sniffed, not believed"),
+        _field(
+            "gps_country", pa.string(), "ISO 3166-1 alpha-2 code of the country of the EXIF position, itself not kept"
+        ),
         _field("nbytes", pa.int64(), "size of the picture's file in bytes"),
         _field("sha256", pa.string(), "SHA-256 of the original bytes, 64 hex digits"),
         _field("fetched_at", pa.timestamp("ms", tz="UTC"), "when the picture was downloaded; null for local input"),

@@ -16,6 +16,14 @@ from training.recorder import read_metrics
 from training.signals import Interrupts
 
 
+@pytest.fixture(autouse=True)
+def _interrupts_are_heard():
+    """A shell that starts tests in its background has SIGINT ignored; these tests are about it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def weights(folder):
     """All tensors of the newest checkpoint, by file and name."""
     path = checkpoints(folder)[-1][1]
