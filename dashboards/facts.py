@@ -19,6 +19,7 @@ from pipelines.jobs.decide import decide_fingerprint
 from pipelines.jobs.finish import run_counts
 from pipelines.run.directory import Run
 from pipelines.run.manifest import SIGNATURE, content_hash, read_manifest
+from pipelines.run.recipe_balance import Balance
 from pipelines.run.recipe_duplicates import Duplicates
 from pipelines.run.signing import check_signature
 
@@ -163,10 +164,11 @@ def choices(run: Run) -> list[tuple[str, str]]:
             found.append(f"perceptual hashes within {recipe.duplicates.phash_distance} of 64 bits")
         found += _further(recipe.duplicates, recipe.scorers)
         joined = " or ".join(found) or "nothing counts as a duplicate"
+        colour = recipe.duplicates.colour_distance
+        if colour is not None and "colours" in recipe.scorers:
+            joined += f" (of hashes, where the colours agree within {colour})"
         rows.append(("Duplicates", f"{joined}; who stays: {', then '.join(recipe.duplicates.keep)}"))
-    balance = recipe.balance
-    cap = f"at most {number(balance.cap)} of each {balance.by}" if balance and balance.cap else "groups as they are"
-    rows.append(("Balance", cap))
+    rows.append(("Balance", "; ".join(_balanced(recipe.balance)) or "groups as they are"))
     rows.append(("Similarity model", recipe.similarity.model))
     rows.append(("Scorers", ", ".join(recipe.scorers)))
     return rows
@@ -180,6 +182,29 @@ def _further(settings: Duplicates, scorers: list[str]) -> list[str]:
         found.append(f"PDQ hashes within {settings.pdq_distance} of 256 bits{turns}")
     if settings.cosine is not None:
         found.append(f"embeddings with a cosine of at least {settings.cosine:g}")
+    return found
+
+
+def _balanced(balance: Balance | None) -> list[str]:
+    """Return the steps of the balance, in their order, in words."""
+    if balance is None:
+        return []
+    found = [f"at most {number(balance.cap)} of each {balance.by}"] if balance.cap else []
+    if balance.concepts:
+        found.append(f"MetaCLIP caps of about {balance.concepts.t:g} on {balance.concepts.group}")
+    if balance.temperature:
+        found.append(f"{balance.temperature.group} in proportion to n^{balance.temperature.tau:g}")
+    for group, quota in balance.quotas.items():
+        least = ", ".join(f"{value} {share:.3g}" for value, share in quota.min.items())
+        found.append(
+            f"{group}: shares of at least {least}" if least else f"{group}: as many {' as '.join(quota.parity)}"
+        )
+    if balance.by_group:
+        found.append(f"weights by {', '.join(balance.by_group)}")
+    if balance.rake:
+        found.append(f"raked to shares of {', '.join(balance.rake.margins)}")
+    if balance.moments:
+        found.append(f"moments matched for {', '.join(balance.moments.targets)}")
     return found
 
 

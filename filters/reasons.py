@@ -327,7 +327,8 @@ class Reason(str, Enum):
         Stage.DUPLICATE,
         "The picture's perceptual hash (pHash, PDQ, PDQ of a flip or turn) is within the recipe's bits of that of the "
         "one that was kept.",
-        "Change `duplicates.phash_distance`, `duplicates.pdq_distance` or `duplicates.dihedral`.",
+        "Change `duplicates.phash_distance`, `duplicates.pdq_distance`, `duplicates.dihedral` or, where just colours "
+        "differ, `duplicates.colour_distance`.",
     )
     SEMANTIC_DUPLICATE = (
         "SEMANTIC_DUPLICATE",
