@@ -41,6 +41,10 @@ COMMANDS = {
     "recipe": ("pipelines.commands.recipe:app", "Check a recipe, or print its JSON schema."),
     "manifest": ("pipelines.commands.manifest:app", "Verify a dataset's manifest."),
     "train": ("training.command:train", "Train a diffusion model on a dataset that the check clears."),
+    "generate": (
+        "training.command_generate:generate",
+        "Make pictures with a checkpoint: guarded, watermarked, signed, registered.",
+    ),
     "lineage": (
         "training.command_lineage:lineage",
         "Tell where a sample comes from, and which checkpoints have seen it.",

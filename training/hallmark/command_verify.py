@@ -99,11 +99,15 @@ def _printable(line: str) -> str:
 
 
 def _pictures(names: list[str]) -> Iterator[Path]:
-    """Yield the files that were named, and the pictures in folders that were, in order of their names."""
+    """Yield the files that were named, and the pictures in folders that were, in order of their names.
+
+    In folders, what starts with a dot is left out: a killed `assay generate` may leave a half-written `.tmp-` file.
+    """
     for name in names:
         path = Path(name)
         if path.is_dir():
-            found = sorted(one for one in path.rglob("*") if one.suffix.lower() in _SUFFIXES and one.is_file())
+            there = (one for one in path.rglob("[!.]*") if one.suffix.lower() in _SUFFIXES)
+            found = sorted(one for one in there if one.is_file())
             if not found:
                 raise BadInput(f"{path}: no pictures in this folder")
             yield from found

@@ -1,0 +1,201 @@
+"""`assay generate`: pictures from a checkpoint, each guarded, watermarked, signed and registered."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from filters.errors import BadInput
+from pipelines.commands.common import JsonOption, print_json
+
+if TYPE_CHECKING:
+    from pipelines.run.directory import Run
+    from training.sampling.generate import Origin, Result
+    from training.sampling.model import Model
+
+_MAX_PROMPTS = 64 << 20
+
+
+def generate(
+    checkpoint: Annotated[
+        Path, typer.Argument(metavar="CHECKPOINT", help="Checkpoint of assay train, or a training's folder.")
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the pictures.")],
+    prompt: Annotated[list[str] | None, typer.Option("--prompt", help="What to show; may be given again.")] = None,
+    prompts: Annotated[Path | None, typer.Option("--prompts", metavar="FILE", help="One prompt a line.")] = None,
+    negative: Annotated[str, typer.Option("--negative", help="What not to show.")] = "",
+    run: Annotated[
+        str | None, typer.Option("--run", help="Dataset that it was trained on: look-alikes are refused.")
+    ] = None,
+    registry: Annotated[
+        str | None, typer.Option("--registry", help="Opt-out registry; else the one that the dataset's recipe names.")
+    ] = None,
+    fewer_guards: Annotated[
+        bool, typer.Option("--fewer-guards", help="Go on without --run or --registry; the credential says so.")
+    ] = False,
+    creators: Annotated[
+        Literal["refuse", "allow"],
+        typer.Option("--creators", help="Prompts that name a creator whom the registry denies."),
+    ] = "refuse",
+    nsfw: Annotated[float, typer.Option("--nsfw", help="NSFW probability from which a picture is refused.")] = 0.8,
+    keys: Annotated[Path | None, typer.Option("--keys", metavar="DIR", help="Folder of assay keys init.")] = None,
+    key: Annotated[Path | None, typer.Option("--key", help="Private key (PEM); else in the environment.")] = None,
+    chain: Annotated[Path | None, typer.Option("--chain", help="Its certificates (PEM).")] = None,
+    watermark_key: Annotated[Path | None, typer.Option("--watermark-key", help="Secret of the marks.")] = None,
+    hallmarks: Annotated[
+        str | None,
+        typer.Option("--hallmarks", help="Register of issued pictures; else $ASSAY_HALLMARKS, else in DIR."),
+    ] = None,
+    time_authority: Annotated[
+        str | None, typer.Option("--time-authority", metavar="URL", help="Time stamps (RFC 3161).")
+    ] = None,
+    provider: Annotated[str, typer.Option("--provider", help="Who answers for the pictures.")] = "",
+    seed: Annotated[int, typer.Option("--seed", help="Seed of each prompt's first picture.")] = 0,
+    count: Annotated[int, typer.Option("--count", help="Pictures a prompt.")] = 1,
+    steps: Annotated[int, typer.Option("--steps", help="Sampling steps.")] = 30,
+    guidance: Annotated[float, typer.Option("--guidance", help="Weight of the prompt; 1 is none.")] = 3.0,
+    scheduler: Annotated[str | None, typer.Option("--scheduler", help="Sampler; see docs/generation.md.")] = None,
+    size: Annotated[str | None, typer.Option("--size", metavar="WxH", help="Pixels; else as it was trained.")] = None,
+    candidates: Annotated[int, typer.Option("--candidates", help="Sample so many, keep the best by --select.")] = 1,
+    select: Annotated[str, typer.Option("--select", help="similarity, aesthetic, technical; with commas.")] = "",
+    image: Annotated[Path | None, typer.Option("--image", help="Picture to start from.")] = None,
+    mask: Annotated[Path | None, typer.Option("--mask", help="Where it may change: white.")] = None,
+    strength: Annotated[float, typer.Option("--strength", help="How much of --image is noised away.")] = 0.8,
+    mark: Annotated[Literal["pixels", "noise", "both"], typer.Option("--mark", help="Watermark.")] = "pixels",
+    form: Annotated[Literal["PNG", "JPEG", "WEBP"], typer.Option("--format", case_sensitive=False)] = "PNG",
+    batch: Annotated[int, typer.Option("--batch", help="Pictures sampled at once.")] = 4,
+    precision: Annotated[
+        Literal["fp32", "bf16", "fp16"], typer.Option("--precision", help="Of the denoiser.")
+    ] = "fp32",
+    device: Annotated[
+        Literal["auto", "cpu"], typer.Option("--device", help="auto takes the GPU where there is one.")
+    ] = "auto",
+    compiled: Annotated[bool, typer.Option("--compile", help="torch.compile: slow start, faster steps.")] = False,
+    tiling: Annotated[bool, typer.Option("--tiling", help="Decode in tiles: less memory.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Make pictures. Exit code 0: all written; 3: a guard refused one; 4: one could not be marked; 2: bad input."""
+    texts = _prompts(prompt, prompts)
+    if not 1 <= batch <= 4096:
+        raise BadInput(f"--batch {batch}: 1 to 4096")
+
+    from training.sampling.preparing import GuardNames, KeyNames, guards_of, sealer_of, start_of
+    from training.sampling.preparing import watermark_key as secret_of
+
+    names = KeyNames(keys, key, chain, watermark_key)
+    sealer, secret = sealer_of(names, time_authority), secret_of(names)
+    if sealer.key.development:
+        _say("signed with a DEVELOPMENT chain: not for release")
+
+    from training.hallmark.claim import ClaimConfig, SourceType
+    from training.hallmark.marking import Hallmark, HallmarkConfig
+    from training.hallmark.posthoc import RivaGan
+    from training.hallmark.registry import open_register
+    from training.sampling.generate import Generator
+    from training.sampling.model import Running, load_model, newest
+    from training.sampling.noise import Shading
+    from training.sampling.plan import Plan
+    from training.sampling.preparing import REGISTER_VARIABLE
+    from training.sampling.sample import Sampler, Settings
+    from training.sampling.schedulers import default_kind
+    from training.sampling.select import selector_of
+
+    model = load_model(newest(checkpoint), Running(precision, device, compiled, tiling))
+    with ExitStack() as stack:
+        width, height = _size(size, model.side)
+        settings = Settings(scheduler or default_kind(model.scheduler), steps, guidance, width, height, strength)
+        settings.check(model)
+        start, digest = start_of(image, mask, (width, height))
+        criteria = tuple(name.strip() for name in select.split(",") if name.strip())
+        plan = Plan(tuple(texts), settings, seed, count, negative, candidates, criteria, mark, digest)
+        plan.check()
+        wanted = GuardNames(run, registry, fewer_guards, creators == "refuse", nsfw)
+        _make(out)
+        guards, dataset = guards_of(wanted, model, out, stack, _say)
+        url = hallmarks or os.environ.get(REGISTER_VARIABLE) or str(out / "hallmarks.sqlite")
+        register = stack.enter_context(open_register(url, create=True))
+        source: SourceType = "trainedAlgorithmicMedia" if start is None else "compositeWithTrainedAlgorithmicMedia"
+        config = HallmarkConfig(form, claim=ClaimConfig(source_type=source))
+        generator = Generator(
+            plan,
+            Sampler(model, settings, start),
+            guards,
+            selector_of(criteria, model.text.uri),
+            Hallmark(sealer, register, config, None if mark == "noise" else RivaGan(secret, threads=1)),
+            _origin(model, dataset, run, provider),
+            None if mark == "pixels" else Shading(secret),
+            batch,
+            {"precision": precision},
+        )
+        result = generator.run(out)
+    _report(result, as_json)
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(f"{folder}: cannot be made ({error.strerror})") from None
+
+
+def _report(result: Result, as_json: bool) -> None:
+    if as_json:
+        print_json({"written": result.written, "refused": result.refused, "before": result.before})
+    else:
+        for body in result.written:
+            print(body["file"])
+    for body in result.refused:
+        _say(f"{body['file']}: not written: {body['code']}: {body['detail']}")
+    if result.unmarked:
+        raise typer.Exit(4)
+    if result.refused:
+        raise typer.Exit(3)
+
+
+def _origin(model: Model, dataset: Run | None, named: str | None, provider: str) -> Origin:
+    """Return what credentials say of model and dataset. A local dataset is named by its folder, not its whole path."""
+    from training.hallmark.claim import DatasetFacts, ModelFacts
+    from training.sampling.generate import Origin
+
+    facts = model.facts
+    stated = dataset.recipe.provider if dataset is not None else None
+    location = (named if "://" in named else Path(named).name) if named else ""
+    return Origin(
+        provider or (stated.name if stated is not None and stated.name else "") or "not stated",
+        DatasetFacts(str(facts["data"]["name"]), str(facts["datasets"][-1]), location),
+        ModelFacts(str(facts["name"]), f"step {facts['step']}", model.identity),
+    )
+
+
+def _prompts(given: list[str] | None, file: Path | None) -> list[str]:
+    found = list(given or [])
+    if file is not None:
+        try:
+            if file.stat().st_size > _MAX_PROMPTS:
+                raise BadInput(f"{file}: larger than 64 MiB")
+            found += [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+        except OSError as error:
+            raise BadInput(f"{file}: cannot be read ({error.strerror})") from None
+        except UnicodeDecodeError:
+            raise BadInput(f"{file}: not UTF-8") from None
+    if not found:
+        raise BadInput("no prompt: give --prompt, or --prompts with a file of one a line")
+    return found
+
+
+def _size(text: str | None, side: int) -> tuple[int, int]:
+    if text is None:
+        return side, side
+    width, _, height = text.partition("x")
+    if not (width.isdecimal() and height.isdecimal() and len(text) < 12):
+        raise BadInput(f"--size {text}: write WIDTHxHEIGHT in pixels, for example 64x64")
+    return int(width), int(height)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

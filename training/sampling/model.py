@@ -1,0 +1,170 @@
+"""A checkpoint made ready for sampling: checked against its hashes, loaded, and put on a device."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from filters.encoders.torchvision_fix import ensure_torchvision
+from filters.errors import BadInput, first_line
+from pipelines.run.manifest import canonical
+from pipelines.run.storage import sha256_file
+from training.checkpoints import STATE, checkpoints, read_facts
+from training.contents import CONFIG, INDEX
+from training.models.autoencoder import Codec, load_autoencoder
+from training.models.text import TextEncoder
+
+Precision = Literal["fp32", "bf16", "fp16"]
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+#: Side in pixels up to which a picture is decoded in one piece.
+_TILE = 512
+
+#: Megabytes for prompts' vectors; a batch of prompts is small beside a training's captions.
+_TEXT_MB = 16
+
+
+@dataclass(frozen=True)
+class Running:
+    """How the networks run. The autoencoder stays in float32: half precision overflows in some of them."""
+
+    precision: Precision = "fp32"
+    device: Literal["auto", "cpu"] = "auto"
+    compile: bool = False
+    tiling: bool = False
+
+    def place(self) -> torch.device:
+        """Return the device. Raises `BadInput` where it cannot do the precision."""
+        if self.precision not in DTYPES:
+            raise BadInput(f"--precision {self.precision}: one of {', '.join(DTYPES)}")
+        device = torch.device("cuda" if self.device == "auto" and torch.cuda.is_available() else "cpu")
+        if self.precision == "fp16" and device.type == "cpu":
+            raise BadInput("--precision fp16 needs a GPU: take fp32 or bf16")
+        return device
+
+
+@dataclass(frozen=True)
+class Model:
+    """A loaded checkpoint: its networks, its facts (`assay.json`), and its scheduler's configuration."""
+
+    path: Path
+    facts: dict[str, Any]
+    network: Any
+    codec: Codec
+    text: TextEncoder
+    scheduler: dict[str, Any]
+    device: torch.device
+    dtype: torch.dtype
+
+    @property
+    def identity(self) -> str:
+        """Return the checkpoint's SHA-256, 64 hex digits."""
+        return str(self.facts["checkpoint"])
+
+    @property
+    def channels(self) -> int:
+        """Return the channels of the latents."""
+        return int(self.network.config.in_channels)
+
+    @property
+    def side(self) -> int:
+        """Return the side in pixels of the square pictures that it was trained on."""
+        return int(self.network.config.sample_size) * self.codec.factor
+
+    @property
+    def multiple(self) -> int:
+        """Return what the sides of a picture must be multiples of."""
+        config = self.network.config
+        levels = config.get("block_out_channels")
+        return self.codec.factor * (2 ** (len(levels) - 1) if levels else int(config.patch_size))
+
+
+def newest(path: Path) -> Path:
+    """Return the checkpoint: the folder itself, or the newest one of a training's folder. Raises `BadInput`."""
+    found = checkpoints(path)
+    return found[-1][1] if found else path
+
+
+def load_model(path: Path, running: Running) -> Model:
+    """Load a checkpoint of `assay train`. Raises `BadInput` where it is none, or its files are not the stated ones.
+
+    Only safetensors are read, nothing is fetched, and no code of the checkpoint runs.
+    """
+    device = running.place()
+    facts = checked_facts(path)
+    if facts.get("stage") != "denoiser":
+        raise BadInput(f"{path}: a checkpoint of the stage {facts.get('stage')}; pictures need one of the denoiser")
+    ensure_torchvision()
+    dtype = DTYPES[running.precision]
+    network = _network(path, dtype).eval().requires_grad_(False).to(device)
+    index, scheduler = _json(path / INDEX), _json(path / "scheduler" / "scheduler_config.json")
+    text = TextEncoder(str(index["text_model"]), int(index["text_tokens"]), _TEXT_MB, device)
+    if index.get("text_id") != text.id:
+        raise BadInput(f"{path}: trained with the text encoder {index.get('text_id')}, but this is {text.id}")
+    vae: Any = load_autoencoder(str(path)) if (path / "vae").is_dir() else None
+    if running.tiling:
+        if vae is None:
+            raise BadInput("--tiling: this checkpoint works on pixels and has no autoencoder to tile")
+        vae.enable_tiling()
+        # a new autoencoder's own bound is 32 pixels; seams cost quality, so only what is large is cut
+        vae.tile_sample_min_size, vae.tile_latent_min_size = _TILE, _TILE // Codec(vae).factor
+    if running.compile:
+        network = torch.compile(network)
+    codec = Codec(None if vae is None else vae.to(device))
+    return Model(path, facts, network, codec, text, scheduler, device, dtype)
+
+
+def checked_facts(path: Path) -> dict[str, Any]:
+    """Return a checkpoint's facts, with every shipped file held against its hash. Raises `BadInput`.
+
+    The identity goes into signed credentials, so it must be that of the weights that make the pictures.
+    """
+    facts = read_facts(path)
+    files = facts.get("files")
+    if not isinstance(files, dict):
+        raise BadInput(f"{path}: its facts name no files")
+    shipped = {str(name): str(digest) for name, digest in files.items() if not str(name).startswith(f"{STATE}/")}
+    for name, digest in shipped.items():
+        place = path / name
+        inside = place.resolve().is_relative_to(path.resolve())
+        if not inside or not place.is_file() or sha256_file(place) != digest:
+            raise BadInput(f"{path}: {name} is missing or was changed since the training wrote it")
+    if hashlib.sha256(canonical(shipped)).hexdigest() != facts["checkpoint"]:
+        raise BadInput(f"{path}: the hashes of its files do not give the identity that it states")
+    data, datasets = facts.get("data"), facts.get("datasets")
+    stated = isinstance(data, dict) and isinstance(data.get("name"), str) and isinstance(datasets, list) and datasets
+    if not stated or not all(isinstance(facts.get(name), kind) for name, kind in (("name", str), ("step", int))):
+        raise BadInput(f"{path}: its facts do not say what it is and which data it was trained on")
+    needed = {INDEX, CONFIG, "scheduler/scheduler_config.json"} if facts.get("stage") == "denoiser" else set()
+    if missing := needed - shipped.keys():
+        raise BadInput(f"{path}: {', '.join(sorted(missing))} is missing")
+    return facts
+
+
+def _network(path: Path, dtype: torch.dtype) -> Any:
+    from diffusers import PixArtTransformer2DModel, UNet2DConditionModel
+
+    kind: Any = UNet2DConditionModel if (path / "unet").is_dir() else PixArtTransformer2DModel
+    folder = "unet" if (path / "unet").is_dir() else "transformer"
+    try:
+        return kind.from_pretrained(
+            path, subfolder=folder, local_files_only=True, use_safetensors=True, torch_dtype=dtype
+        )
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise BadInput(f"{path / folder}: cannot be loaded ({first_line(error)})") from None
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        body = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise BadInput(f"{path}: cannot be read") from None
+    if not isinstance(body, dict):
+        raise BadInput(f"{path}: not an object")
+    return body
