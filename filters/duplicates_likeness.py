@@ -26,6 +26,8 @@ class Bounds:
     """What counts as the same picture. Bits, cosine and colour are inclusive; None turns a method off.
 
     `colour`: largest distance in CIELAB's a and b of any part, between pictures that a perceptual hash takes for one.
+    `confirm`: most differing bits of PDQ between pictures that pHash takes for one, where both have a PDQ hash of any
+    quality: pHash says the same of all small drawings on a large white page.
     """
 
     exact: bool = True
@@ -34,6 +36,7 @@ class Bounds:
     dihedral: bool = False
     cosine: float | None = None
     colour: float | None = None
+    confirm: int | None = None
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,8 @@ class Features:
 
     `sha256`, `pixels`: int64, equal where the values are, -1 where there is none. `phash`: uint64 (n, 1), `pdq`:
     uint64 (n, 4), each with the rows that have one. `vector`: row of `vectors` (m, d), -1 where there is none.
-    `colours`: coarse layouts int8 (n, 48), None where there are none.
+    `colours`: coarse layouts int8 (n, 48), None where there are none. `pdq` has hashes of low quality too, which
+    `has_pdq` leaves out, and zeros where there is none.
     """
 
     sha256: np.ndarray
@@ -122,6 +126,8 @@ class Likeness:
             here = np.bitwise_count(turned(codes[a[some]], turn) ^ others).sum(axis=1).astype(float)
             here[~self.colours_agree(a[some], b[some], turn, here <= limit)] = np.inf
             bits = np.minimum(bits, here)
+        if name == "phash":
+            bits[~self.confirmed(a[some], b[some])] = np.inf
         found[some] = bits
         return found
 
@@ -135,4 +141,13 @@ class Likeness:
         if colours is not None and bound is not None:
             rows = np.flatnonzero(asked)
             found[rows] = agree(turned_layouts(colours[a[rows]], turn), colours[b[rows]], bound)
+        return found
+
+    def confirmed(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """Return (n,) bool: the pairs whose PDQ hashes do not speak against what pHash says of them."""
+        if self.bounds.confirm is None:
+            return np.ones(len(a), dtype=bool)
+        one, other = self.features.pdq[a], self.features.pdq[b]
+        unknown = ~(one.any(axis=1) & other.any(axis=1))
+        found: np.ndarray = unknown | (np.bitwise_count(one ^ other).sum(axis=1) <= self.bounds.confirm)
         return found

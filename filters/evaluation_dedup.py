@@ -96,7 +96,8 @@ def within_bound(features: Features, bounds: Bounds, method: str, rows: np.ndarr
             bits += np.bitwise_count(asked[:, word][:, None] ^ words[others, word][None, :])
         here = (bits <= (radius or 0)) & has[rows][:, None] & has[others][None, :]
         a, b = np.nonzero(here)
-        here[a, b] = likeness.colours_agree(rows[a], others[b], turn, np.ones(len(a), dtype=bool))
+        asked_for = likeness.confirmed(rows[a], others[b]) if method == "phash" else np.ones(len(a), dtype=bool)
+        here[a, b] = likeness.colours_agree(rows[a], others[b], turn, asked_for)
         near |= here
     return near
 

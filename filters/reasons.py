@@ -328,7 +328,7 @@ class Reason(str, Enum):
         "The picture's perceptual hash (pHash, PDQ, PDQ of a flip or turn) is within the recipe's bits of that of the "
         "one that was kept.",
         "Change `duplicates.phash_distance`, `duplicates.pdq_distance`, `duplicates.dihedral` or, where just colours "
-        "differ, `duplicates.colour_distance`.",
+        "differ, `duplicates.colour_distance`; what pHash alone finds needs `duplicates.confirm_distance`.",
     )
     SEMANTIC_DUPLICATE = (
         "SEMANTIC_DUPLICATE",

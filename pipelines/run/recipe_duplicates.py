@@ -47,6 +47,13 @@ class Duplicates(_Model):
         description="where the scorer `colours` ran: largest distance of colours (CIELAB a, b) of any of 16 parts of "
         "pictures that pHash or PDQ takes for one; a grey copy counts all the same; null turns it off",
     )
+    confirm_distance: int | None = Field(
+        62,
+        ge=0,
+        le=128,
+        description="where the scorer `pdq` ran: most differing PDQ bits of pictures that pHash takes for one (twice "
+        "PDQ's own bound; unlike pictures differ by about 128); null takes pHash's word alone",
+    )
     cosine: float | None = Field(
         None, gt=0.5, le=1, description="least cosine of picture embeddings; belongs to one encoder; null turns it off"
     )
@@ -79,4 +86,12 @@ class Duplicates(_Model):
     def bounds(self) -> Bounds:
         """Return what the search and the choice compare by."""
         colour = None if self.colour_distance is None else float(self.colour_distance)
-        return Bounds(self.exact, self.phash_distance, self.pdq_distance, self.dihedral, self.cosine, colour)
+        return Bounds(
+            self.exact,
+            self.phash_distance,
+            self.pdq_distance,
+            self.dihedral,
+            self.cosine,
+            colour,
+            self.confirm_distance,
+        )

@@ -73,6 +73,7 @@ def test_evidence_names_the_kept_one_method_and_distance(tmp_path):
     rows = mixed()
     for one in rows[1:]:
         one["width"] = 50  # so that row 0 stays
+    rows[3]["pdq"] = bytes(byte ^ 0xFF for byte in rows[0]["pdq"][:5]) + rows[0]["pdq"][5:]  # 40 bits: not PDQ's own
     found = ledger(deduplicated(make(tmp_path / "run", [rows], cosine=0.97)))
     expected = {
         1: ("EXACT_DUPLICATE", "sha256", 0.0),
@@ -89,6 +90,16 @@ def test_evidence_names_the_kept_one_method_and_distance(tmp_path):
     assert (alike["primary_reason"], alike["duplicate_method"]) == ("SEMANTIC_DUPLICATE", "embedding")
     assert 0 < alike["duplicate_distance"] < 0.03
     assert all(found[uid(number)]["decision"] == "kept" for number in (0, *range(7, 40)))
+
+
+@pytest.mark.parametrize(("confirm", "decision"), [(62, "kept"), (None, "dropped")])
+def test_whom_phash_takes_for_one_picture_is_dropped_only_if_pdq_does_not_object(tmp_path, confirm, decision):
+    rows = mixed()
+    for one in rows[1:]:
+        one["width"] = 50
+    found = ledger(deduplicated(make(tmp_path / "run", [rows], confirm_distance=confirm)))
+    assert found[uid(3)]["decision"] == decision
+    assert found[uid(4)]["decision"] == "dropped"  # by PDQ itself
 
 
 def deduplicated(run):

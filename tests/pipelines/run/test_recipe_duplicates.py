@@ -15,7 +15,9 @@ def recipe(duplicates, **more):
 
 
 def test_the_defaults_are_hashes_without_embeddings():
-    assert recipe({}).duplicates.bounds() == Bounds(True, phash=4, pdq=31, dihedral=True, cosine=None, colour=36.0)
+    assert recipe({}).duplicates.bounds() == Bounds(
+        True, phash=4, pdq=31, dihedral=True, cosine=None, colour=36.0, confirm=62
+    )
 
 
 @pytest.mark.parametrize(
