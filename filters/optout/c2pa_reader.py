@@ -91,7 +91,7 @@ def _read_store(image: bytes, embedded: Embedded, anchors: str) -> Credentials |
     if media is None:
         return Credentials("Unreadable", store, problem="a manifest store in a file of unknown format")
     try:
-        reader = c2pa.Reader.try_create(media, io.BytesIO(image), context=_context(os.getpid(), anchors))
+        reader = c2pa.Reader.try_create(media, io.BytesIO(image), context=reading_context(os.getpid(), anchors))
         if reader is None:
             # JUMBF serves other ends too; only a store that calls itself C2PA is one that cannot be read.
             return Credentials("Unreadable", store, problem="no manifest found in it") if b"c2pa" in store else None
@@ -106,7 +106,7 @@ def _read_store(image: bytes, embedded: Embedded, anchors: str) -> Credentials |
 
 
 @lru_cache(maxsize=8)
-def _context(process: int, anchors: str) -> c2pa.Context:
+def reading_context(process: int, anchors: str) -> c2pa.Context:
     """Return the library's context of this process (one that was made before a fork is refused by the library)."""
     settings: dict[str, Any] = {"verify": {"remote_manifest_fetch": False, "ocsp_fetch": False}}
     if anchors:

@@ -7,15 +7,14 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Literal
 
 import c2pa
 
-from filters.errors import BadInput, first_line
+from filters.errors import first_line
 from filters.headers import sniff
 from filters.optout.base import clipped
-from filters.optout.c2pa_reader import MAX_REPORT
+from filters.optout.c2pa_reader import MAX_REPORT, reading_context
 from filters.optout.containers import read_container
 from training.hallmark.claim import Claim, read_claim
 from training.hallmark.keys import DEVELOPMENT
@@ -144,7 +143,7 @@ def _holds_one(picture: bytes) -> bool:
 
 def _report(media: str, picture: bytes, store: bytes | None, anchors: str) -> dict[str, Any] | None:
     """Return the library's report with its state, None where there is no manifest."""
-    context = _context(os.getpid(), anchors)
+    context = reading_context(os.getpid(), anchors)
     reader = c2pa.Reader.try_create(media, io.BytesIO(picture), manifest_data=store, context=context)
     if reader is None:
         return None
@@ -156,18 +155,6 @@ def _report(media: str, picture: bytes, store: bytes | None, anchors: str) -> di
     if not isinstance(report, dict):
         raise ValueError("the report is no object")
     return {**report, "validation_state": state}
-
-
-@lru_cache(maxsize=8)
-def _context(process: int, anchors: str) -> c2pa.Context:
-    """Return the library's context of this process; it refuses one that was made before a fork."""
-    settings: dict[str, Any] = {"verify": {"remote_manifest_fetch": False, "ocsp_fetch": False}}
-    if anchors:
-        settings["trust"] = {"trust_anchors": anchors}
-    try:
-        return c2pa.Context.from_dict(settings)
-    except c2pa.C2paError as error:
-        raise BadInput(f"trust anchors: {first_line(error)}: give certificates in PEM form") from None
 
 
 def _active(report: dict[str, Any]) -> dict[str, Any]:
