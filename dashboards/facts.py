@@ -10,6 +10,7 @@ import yaml
 
 from audit.counts import Counts
 from dashboards.audit import bias_unsaid
+from dashboards.balance import outcome_in_words, steps_in_words
 from dashboards.queries import AppliedRule, Column, Survey
 from dashboards.text import clean, number, score
 from filters.errors import BadInput
@@ -19,7 +20,6 @@ from pipelines.jobs.decide import decide_fingerprint
 from pipelines.jobs.finish import run_counts
 from pipelines.run.directory import Run
 from pipelines.run.manifest import SIGNATURE, content_hash, read_manifest
-from pipelines.run.recipe_balance import Balance
 from pipelines.run.recipe_duplicates import Duplicates
 from pipelines.run.signing import check_signature
 
@@ -161,14 +161,18 @@ def choices(run: Run) -> list[tuple[str, str]]:
     else:
         found = ["equal bytes (SHA-256)"] if recipe.duplicates.exact else []
         if recipe.duplicates.phash_distance is not None:
-            found.append(f"perceptual hashes within {recipe.duplicates.phash_distance} of 64 bits")
+            confirm = recipe.duplicates.confirm_distance
+            second = f", PDQ not over {confirm}" if confirm is not None and "pdq" in recipe.scorers else ""
+            found.append(f"perceptual hashes within {recipe.duplicates.phash_distance} of 64 bits{second}")
         found += _further(recipe.duplicates, recipe.scorers)
         joined = " or ".join(found) or "nothing counts as a duplicate"
         colour = recipe.duplicates.colour_distance
         if colour is not None and "colours" in recipe.scorers:
             joined += f" (of hashes, where the colours agree within {colour})"
         rows.append(("Duplicates", f"{joined}; who stays: {', then '.join(recipe.duplicates.keep)}"))
-    rows.append(("Balance", "; ".join(_balanced(recipe.balance)) or "groups as they are"))
+    rows.append(("Balance", "; ".join(steps_in_words(recipe.balance)) or "groups as they are"))
+    if came := outcome_in_words(run):
+        rows.append(("What the balance came to", came))
     rows.append(("Similarity model", recipe.similarity.model))
     rows.append(("Scorers", ", ".join(recipe.scorers)))
     return rows
@@ -182,29 +186,6 @@ def _further(settings: Duplicates, scorers: list[str]) -> list[str]:
         found.append(f"PDQ hashes within {settings.pdq_distance} of 256 bits{turns}")
     if settings.cosine is not None:
         found.append(f"embeddings with a cosine of at least {settings.cosine:g}")
-    return found
-
-
-def _balanced(balance: Balance | None) -> list[str]:
-    """Return the steps of the balance, in their order, in words."""
-    if balance is None:
-        return []
-    found = [f"at most {number(balance.cap)} of each {balance.by}"] if balance.cap else []
-    if balance.concepts:
-        found.append(f"MetaCLIP caps of about {balance.concepts.t:g} on {balance.concepts.group}")
-    if balance.temperature:
-        found.append(f"{balance.temperature.group} in proportion to n^{balance.temperature.tau:g}")
-    for group, quota in balance.quotas.items():
-        least = ", ".join(f"{value} {share:.3g}" for value, share in quota.min.items())
-        found.append(
-            f"{group}: shares of at least {least}" if least else f"{group}: as many {' as '.join(quota.parity)}"
-        )
-    if balance.by_group:
-        found.append(f"weights by {', '.join(balance.by_group)}")
-    if balance.rake:
-        found.append(f"raked to shares of {', '.join(balance.rake.margins)}")
-    if balance.moments:
-        found.append(f"moments matched for {', '.join(balance.moments.targets)}")
     return found
 
 
