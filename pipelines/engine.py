@@ -11,7 +11,7 @@ import logging
 import re
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 from filters.errors import AssayError, BadInput, GateRefused, TooManyFailures
@@ -27,24 +27,35 @@ REFUSED = {
     "PySparkRunner": "measured: it corrupts tagged outputs without an error; use SparkRunner",
 }
 
+#: Beam's own runner in this process, the default.
+LOCAL = "FnApiRunner"
+
 #: A plain loop in this process; the same units, no Beam.
 PLAIN = "plain"
 
 Result = TypeVar("Result")
 
-_TOKEN = re.compile(r"ASSAY-ERROR(\{.*?\})ASSAY-END")
+# what a traceback shows of the line that makes the text does not match
+_TOKEN = re.compile(r"ASSAY-ERROR(\{[\\]*\"message.*?\})ASSAY-END")
 
 
 @dataclass(frozen=True)
 class Engine:
-    """The runner by name and all further Beam options as they stand on the command line."""
+    """The runner by name, the worker processes on this machine, and all further Beam options as given."""
 
-    runner: str = "FnApiRunner"
+    runner: str = LOCAL
     options: tuple[str, ...] = ()
+    workers: int = 1
 
     def __post_init__(self) -> None:
         if self.runner in REFUSED:
             raise BadInput(f"--runner {self.runner} is refused: {REFUSED[self.runner]}")
+        if self.workers < 1:
+            raise BadInput(f"--workers {self.workers}: give 1 or more")
+        if self.workers > 1 and self.runner != LOCAL:
+            raise BadInput(
+                f"--workers starts processes on this machine, for {LOCAL}; {self.runner} has its own options for that"
+            )
 
 
 #: Set once the user has interrupted this process; signals belong to the whole process.
@@ -115,7 +126,7 @@ def run_parts(engine: Engine, stage: str, work: PartWork, indices: Sequence[int]
             | f"{stage}: work" >> beam.ParDo(RunPart())
         )
 
-    run_pipeline(engine, stage, build)
+    run_pipeline(replace(engine, workers=min(engine.workers, len(indices))), stage, build)
 
 
 def run_pipeline(engine: Engine, stage: str, build: Callable[[Any], None]) -> None:
@@ -126,9 +137,15 @@ def run_pipeline(engine: Engine, stage: str, build: Callable[[Any], None]) -> No
 
     try:
         options = PipelineOptions([*engine.options, f"--job_name=assay-{stage}"])
-        runner = _runner(engine.runner)
-        with Pipeline(runner=runner, options=options) as pipeline:
-            build(pipeline)
+
+        def work(runner: Any) -> None:
+            with Pipeline(runner=runner, options=options) as pipeline:
+                build(pipeline)
+
+        if engine.workers > 1:
+            _with_workers(engine.workers, options, work)
+        else:
+            work(_runner(engine.runner))
     except (AssayError, KeyboardInterrupt):
         raise
     except SystemExit as error:
@@ -143,6 +160,17 @@ def run_pipeline(engine: Engine, stage: str, build: Callable[[Any], None]) -> No
         raise StageError(carried["message"], carried["code"]) from None
 
 
+def _with_workers(count: int, options: Any, work: Callable[[Any], None]) -> None:
+    from apache_beam.options.pipeline_options import DirectOptions
+    from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+
+    from pipelines.workers import watched, worker_pool
+
+    options.view_as(DirectOptions).direct_num_workers = count
+    with worker_pool(count) as (pool, environment):
+        watched(pool, lambda: work(FnApiRunner(default_environment=environment)))
+
+
 def _interrupted(error: BaseException | None) -> bool:
     """Tell whether an interrupt is behind an error; Beam's workers wrap it like any other exception."""
     while error is not None:
@@ -155,7 +183,7 @@ def _interrupted(error: BaseException | None) -> bool:
 def _runner(name: str) -> Any:
     from apache_beam.runners import create_runner
 
-    if name == "FnApiRunner":
+    if name == LOCAL:
         from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
         return FnApiRunner()

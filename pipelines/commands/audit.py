@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from pipelines.commands.common import JsonOption, RunArgument, RunnerOption, make_engine
+from pipelines.commands.common import JsonOption, RunArgument, RunnerOption, WorkersOption, make_engine
 
 if TYPE_CHECKING:
     from audit.document import Document
@@ -21,6 +21,7 @@ def audit(
     context: typer.Context,
     run: RunArgument,
     runner: RunnerOption = "FnApiRunner",
+    workers: WorkersOption = 1,
     key: Annotated[
         Path | None, typer.Option("--key", help="Ed25519 private key to sign the manifest with, if it changes.")
     ] = None,
@@ -42,7 +43,7 @@ def audit(
 
     signer = load_private(key) if key else None
     opened = open_run(run)
-    engine = make_engine(runner, context)
+    engine = make_engine(runner, context, workers)
     with locked(opened.store):
         if job.current(opened) is None:
             assign_groups(opened, engine)

@@ -17,12 +17,15 @@ SetOption = Annotated[
 RunnerOption = Annotated[
     str, typer.Option("--runner", help="Beam runner by name, or 'plain' for a loop; further Beam options follow.")
 ]
+WorkersOption = Annotated[
+    int, typer.Option("--workers", metavar="N", min=1, help="Processes on this machine; they share its cores.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 
 
-def make_engine(runner: str, context: typer.Context) -> Engine:
-    """Return the engine of `--runner`; what the command does not know is passed to Beam."""
-    return Engine(runner, tuple(context.args))
+def make_engine(runner: str, context: typer.Context, workers: int = 1) -> Engine:
+    """Return the engine of `--runner` and `--workers`; what the command does not know is passed to Beam."""
+    return Engine(runner, tuple(context.args), workers)
 
 
 def print_json(value: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import shutil
 import sys
@@ -15,8 +14,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from filters.cores import available_cores
 from filters.errors import AssayError, BadInput
-from pipelines.commands.common import JsonOption, RunnerOption, make_engine, print_json
+from pipelines.commands.common import JsonOption, RunnerOption, WorkersOption, make_engine, print_json
 from pipelines.commands.measured import measured
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def doctor(
         typer.Option("--images", help="Folder of pictures NAME.png|jpg|webp with NAME.txt to measure precision on."),
     ] = None,
     runner: RunnerOption = "FnApiRunner",
+    workers: WorkersOption = 1,
     as_json: JsonOption = False,
 ) -> None:
     """Tell what is installed, load every scorer's model, and run a small job on the engine. Exit 2 if one fails.
@@ -65,7 +66,7 @@ def doctor(
         *_tools(),
         *_scorers(model),
         *_precision(model, images),
-        _engine(runner, context),
+        _engine(runner, context, workers),
     ]
     if as_json:
         print_json({"ok": all(item["ok"] for item in found), "checks": found})
@@ -83,7 +84,6 @@ def _check(name: str, detail: str, ok: bool = True) -> dict[str, Any]:
 def _machine() -> list[dict[str, Any]]:
     import torch
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     gpus = (
         [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
     )
@@ -93,7 +93,7 @@ def _machine() -> list[dict[str, Any]]:
             f"{platform.python_version()} on {platform.platform()}",
             (3, 10) <= sys.version_info[:2] < (3, 13),
         ),
-        _check("cpu", f"{cores} cores for this process"),
+        _check("cpu", f"{available_cores()} cores for this process"),
         _check("gpu", ", ".join(gpus) or "none; models run on the CPU"),
     ]
 
@@ -168,12 +168,12 @@ def _captioned(folder: Path, limit: int = 100) -> tuple[list[Image.Image], list[
     return pictures, captions
 
 
-def _engine(runner: str, context: typer.Context) -> dict[str, Any]:
+def _engine(runner: str, context: typer.Context, workers: int) -> dict[str, Any]:
     from pipelines.engine import run_parts
 
     start = time.perf_counter()
     try:
-        run_parts(make_engine(runner, context), "doctor", _Nothing(), [0, 1])
+        run_parts(make_engine(runner, context, workers), "doctor", _Nothing(), [0, 1])
     except AssayError as error:
         return _check(f"runner {runner}", str(error), ok=False)
     return _check(f"runner {runner}", f"ran two parts in {time.perf_counter() - start:.1f} s")

@@ -1,14 +1,16 @@
-"""`assay evaluate`: an encoder or detector on labelled data that the user brings."""
+"""`assay evaluate`: an encoder or detector on labelled data that the user brings, or a checkpoint of a training."""
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from PIL import Image
+from typer.core import TyperCommand, TyperGroup
 
 from filters.decoding import Undecodable, decode
 from filters.errors import BadInput
@@ -16,13 +18,45 @@ from filters.scoring import Scorer
 from pipelines.commands.evaluate_dedup import dedup
 from pipelines.commands.labelled import LabelledFolder, read_labels
 
-app = typer.Typer(no_args_is_help=True, help="Measure an encoder or detector on labelled data.")
+#: Commands of a floor above, by name: where they are, and their line of help. Loaded when one is called.
+_ABOVE = {
+    "generation": (
+        "training.evaluation.command:generation",
+        "Measure a checkpoint: loss, distance, prompt fit, memorisation, whom its pictures show.",
+    )
+}
+
+
+class _Group(TyperGroup):
+    """The commands of this module, and those that are named as strings."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [*super().list_commands(ctx), *_ABOVE]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name in _ABOVE:
+            return TyperCommand(name=cmd_name, help=_ABOVE[cmd_name][1])  # for the overview
+        return super().get_command(ctx, cmd_name)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, (_load(name) if name in _ABOVE else command), rest
+
+
+def _load(name: str) -> Any:
+    module, _, attribute = _ABOVE[name][0].partition(":")
+    alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    alone.command(name=name)(getattr(importlib.import_module(module), attribute))
+    return typer.main.get_command(alone)
+
+
+app = typer.Typer(cls=_Group, no_args_is_help=True, help="Measure an encoder, a detector or a checkpoint.")
 app.command()(dedup)
 
 
 @app.callback()
 def evaluate() -> None:
-    """Measure an encoder or detector on labelled data."""
+    """Measure an encoder, a detector or a checkpoint."""
 
 
 @app.command()
@@ -41,9 +75,10 @@ def retrieval(
     from filters.evaluation import evaluate_retrieval
 
     encoder = load_encoder(model, threads)
+    pictures.draft_side = encoder.draft_side()
     result = evaluate_retrieval(encoder, pictures, texts)
     if as_json:
-        typer.echo(json.dumps({**result, "model": encoder.model_id()}))
+        typer.echo(json.dumps({**result, "model": encoder.model_id(), "jpeg_side": pictures.draft_side}))
         return
     typer.echo(f"{encoder.model_id()} on {result['images']} pictures with {result['captions']} captions")
     typer.echo("  ".join(f"{name} {result[name]:.3f}" for name in ("r@1", "r@5", "r@10", "auc")))
@@ -132,8 +167,11 @@ def read_captions(path: Path) -> dict[str, list[str]]:
 class PictureFolder(Mapping[str, Image.Image]):
     """The named pictures of a folder, decoded as the pipeline does, each at the moment that it is asked for.
 
+    `draft_side`: see `filters.decoding.decode`.
     Raises `BadInput` where the folder or a named file is missing, lies outside the folder, or cannot be decoded.
     """
+
+    draft_side: int | None = None
 
     def __init__(self, folder: Path, names: list[str]) -> None:
         if not folder.is_dir():
@@ -150,7 +188,7 @@ class PictureFolder(Mapping[str, Image.Image]):
     def __getitem__(self, name: str) -> Image.Image:
         path = self._paths[name]
         try:
-            return decode(path.read_bytes()).image
+            return decode(path.read_bytes(), draft_side=self.draft_side).image
         except OSError as error:
             raise BadInput(f"cannot read {path}: {error.strerror}") from error
         except Undecodable as error:

@@ -38,6 +38,7 @@ COMMANDS = {
     "waive": ("pipelines.commands.waive:waive", "Let a gate that did not pass pass, by name and with a reason."),
     "status": ("pipelines.commands.status:status", "Tell counts, stage, rate and failures of a run."),
     "report": ("dashboards.command:report", "Write a run's report as one HTML file."),
+    "serve": ("dashboards.command_serve:serve", "Show the runs below a folder in a browser."),
     "recipe": ("pipelines.commands.recipe:app", "Check a recipe, or print its JSON schema."),
     "manifest": ("pipelines.commands.manifest:app", "Verify a dataset's manifest."),
     "train": ("training.command:train", "Train a diffusion model on a dataset that the check clears."),

@@ -10,7 +10,7 @@ import typer
 
 from filters.errors import GateRefused
 from pipelines.commands.check import RegistryOption
-from pipelines.commands.common import JsonOption, RunArgument, RunnerOption, make_engine, print_json
+from pipelines.commands.common import JsonOption, RunArgument, RunnerOption, WorkersOption, make_engine, print_json
 from pipelines.commands.registry import registry_app
 
 KeyOption = Annotated[
@@ -76,7 +76,11 @@ def check(
 
 @app.command("match", context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
 def match(
-    context: typer.Context, run: RunArgument, runner: RunnerOption = "FnApiRunner", as_json: JsonOption = False
+    context: typer.Context,
+    run: RunArgument,
+    runner: RunnerOption = "FnApiRunner",
+    workers: WorkersOption = 1,
+    as_json: JsonOption = False,
 ) -> None:
     """Match a scored run with the registry that its recipe names (a stage of assay run)."""
     from pipelines.jobs import match as job
@@ -87,7 +91,7 @@ def match(
     opened = open_run(run)
     with locked(opened.store):
         sealed(opened.store)
-        job.match(opened, make_engine(runner, context))
+        job.match(opened, make_engine(runner, context, workers))
     if as_json:
         print_json({"matches": opened.rows("matches"), "parts": len(opened.parts("matches"))})
 

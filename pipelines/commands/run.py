@@ -10,7 +10,15 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from pipelines.commands.common import JsonOption, OutOption, RunnerOption, SetOption, make_engine, print_json
+from pipelines.commands.common import (
+    JsonOption,
+    OutOption,
+    RunnerOption,
+    SetOption,
+    WorkersOption,
+    make_engine,
+    print_json,
+)
 
 #: The report stands on a floor above; it is named, never imported.
 REPORT = "dashboards.report:write_report"
@@ -22,6 +30,7 @@ def run(
     out: OutOption,
     overrides: SetOption = None,
     runner: RunnerOption = "FnApiRunner",
+    workers: WorkersOption = 1,
     key: Annotated[Path | None, typer.Option("--key", help="Ed25519 private key to sign the manifest with.")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -47,7 +56,7 @@ def run(
     from pipelines.run.signing import load_private
     from pipelines.run.storage import Store
 
-    engine = make_engine(runner, context)
+    engine = make_engine(runner, context, workers)
     signer = load_private(key) if key else None
     loaded = load_recipe(recipe, overrides)
     check_columns(loaded)

@@ -13,6 +13,7 @@ from pipelines.commands.common import (
     RunArgument,
     RunnerOption,
     SetOption,
+    WorkersOption,
     make_engine,
     print_json,
 )
@@ -28,6 +29,7 @@ def ingest(
         typer.Option("--retry", metavar="network|http", help="Ask again for a URL list's rows that failed so."),
     ] = None,
     runner: RunnerOption = "FnApiRunner",
+    workers: WorkersOption = 1,
     as_json: JsonOption = False,
 ) -> None:
     """Read the input into sample rows; every record becomes a row, readable or not."""
@@ -47,7 +49,7 @@ def ingest(
         run = create_run(place, loaded)
         sealed(run.store)
         run.store.sweep()
-        engine = make_engine(runner, context)
+        engine = make_engine(runner, context, workers)
         retried = fetch.retry(run, engine, retry) if retry else None
         job.ingest(run, engine)
     if as_json:
@@ -59,6 +61,7 @@ def score(
     context: typer.Context,
     run: RunArgument,
     runner: RunnerOption = "FnApiRunner",
+    workers: WorkersOption = 1,
     missing: Annotated[
         bool, typer.Option("--missing", help="Score just the samples whose skipped scores the recipe's rules need.")
     ] = False,
@@ -76,9 +79,9 @@ def score(
     with locked(opened.store):
         sealed(opened.store)
         if missing:
-            completed = complete(opened, make_engine(runner, context))
+            completed = complete(opened, make_engine(runner, context, workers))
         else:
-            job.score(opened, make_engine(runner, context))
+            job.score(opened, make_engine(runner, context, workers))
             calibrate(opened)
     if as_json:
         counts = {"samples": opened.rows("scores"), "parts": len(opened.parts("scores"))}
@@ -86,7 +89,11 @@ def score(
 
 
 def dedup(
-    context: typer.Context, run: RunArgument, runner: RunnerOption = "FnApiRunner", as_json: JsonOption = False
+    context: typer.Context,
+    run: RunArgument,
+    runner: RunnerOption = "FnApiRunner",
+    workers: WorkersOption = 1,
+    as_json: JsonOption = False,
 ) -> None:
     """Find duplicate pairs and clusters from the stored hashes and embeddings."""
     from pipelines.jobs import dedup as job
@@ -97,7 +104,7 @@ def dedup(
     opened = open_run(run)
     with locked(opened.store):
         sealed(opened.store)
-        marker = job.dedup(opened, make_engine(runner, context))
+        marker = job.dedup(opened, make_engine(runner, context, workers))
     if as_json:
         facts = {key: marker.facts[key] for key in ("clusters", "edges", "thinned", "since")}
         print_json({"in_clusters": marker.rows, **facts})
@@ -125,6 +132,7 @@ def balance(
     context: typer.Context,
     run: RunArgument,
     runner: RunnerOption = "FnApiRunner",
+    workers: WorkersOption = 1,
     key: Annotated[Path | None, typer.Option("--key", help="Ed25519 private key to sign the manifest with.")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -144,7 +152,7 @@ def balance(
     signer = load_private(key) if key else None
     with locked(opened.store):
         sealed(opened.store)
-        engine = make_engine(runner, context)
+        engine = make_engine(runner, context, workers)
         assign_groups(opened, engine)
         audit(opened, engine)
         job.balance(opened, engine)

@@ -8,7 +8,6 @@ threads wait for each other at every layer), and its result does not depend on t
 from __future__ import annotations
 
 import io
-import os
 import tarfile
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
@@ -20,6 +19,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from filters.cores import available_cores
 from filters.encoders.precision import is_rounded, precision_error, probe
 from filters.encoders.uri import parse_uri
 from filters.errors import BadInput
@@ -37,7 +37,7 @@ from pipelines.jobs.ingest import check_failures
 from pipelines.jobs.match import key_matches, pinned
 from pipelines.jobs.reread import known_hashes, same_records
 from pipelines.jobs.rights import policy_of
-from pipelines.jobs.scoring import Raw, Scored, scattered, score_batch
+from pipelines.jobs.scoring import Raw, Scored, draft_side, drafts, scattered, score_batch
 from pipelines.jobs.statistics import load_statistics, statistics
 from pipelines.progress import Meter, shown
 from pipelines.run.directory import Run
@@ -98,7 +98,8 @@ class Score:
                         _add_thumbnails(archive, scored, seen)
                     results.append(scored)
             writer.add_file(thumbnails, path)
-        _write(writer, index, samples, results, scorers, self.precision(index))
+        side = _side(self.run_dir, scorers)
+        _write(writer, index, samples, results, scorers, self.precision(index), side)
         meter.count(samples.num_rows - meter.samples)
         meter.flush()
 
@@ -120,7 +121,9 @@ class Score:
         model = (recipe.similarity.model, _weights_state(recipe.similarity.model))
         settings = (model, recipe.heads.model_dump(), recipe.limits.max_pixels, BATCH, BATCH_PIXELS)
         cascade = [str(rule) for rule in recipe.filter_rules()] if recipe.cascade else None
-        return fingerprint("score", VERSION, content, self.statistics, versions, settings, cascade)
+        # A run of before drafts must not go on with them.
+        more = ["drafts"] if drafts(scorers) else []
+        return fingerprint("score", VERSION, content, self.statistics, versions, settings, cascade, *more)
 
 
 def with_reserved(run: Run, index: int) -> pa.Table:
@@ -177,17 +180,24 @@ def score_rows(
     """
     for scorer in scorers:
         scorer.load()
-    threads = _cores()
+    threads = available_cores()
+    side = _side(run, scorers)
     waiting: deque[Future[Scored]] = deque()
     with ThreadPoolExecutor(threads, initializer=_one_model_thread) as pool:
         for raw in _raw(run, shard, samples, meter, only):
-            waiting.append(
-                pool.submit(score_batch, scorers, raw, run.recipe.limits.max_pixels, rules, thumbnails=only is None)
-            )
+            limit = run.recipe.limits.max_pixels
+            waiting.append(pool.submit(score_batch, scorers, raw, limit, rules, only is None, side))
             if len(waiting) > threads:
                 yield _counted(meter, waiting.popleft().result())
         while waiting:
             yield _counted(meter, waiting.popleft().result())
+
+
+def _side(run: Run, scorers: Sequence[Scorer]) -> int | None:
+    """Return the shorter side that JPEGs must keep, by what all of the run's scorers need; None: all pixels."""
+    recipe = run.recipe
+    every = [unloaded_scorer(name, recipe.similarity.model, recipe.heads) for name in recipe.scorers]
+    return draft_side(scorers) if drafts(every) else None
 
 
 def _raw(run: Run, shard: ShardRef, samples: pa.Table, meter: Meter, only: set[int] | None) -> Iterator[Raw]:
@@ -234,8 +244,12 @@ def _write(
     results: list[Scored],
     scorers: list[Scorer],
     precision: dict[str, object] | None,
+    side: int | None,
 ) -> None:
-    """Write the part's scores and embeddings over all rows, null where a row has none, and the evidence."""
+    """Write the part's scores and embeddings over all rows, null where a row has none, and the evidence.
+
+    Where JPEGs may be decoded at a half or less, `side` says in the columns' metadata and the part's facts how far.
+    """
     failures: dict[int, tuple[str, str]] = {}
     skipped: dict[int, str] = {}
     for result in results:
@@ -255,6 +269,8 @@ def _write(
     models = {scorer.name: scorer.model_id() for scorer in scorers}
     for scorer in scorers:
         tags = {"scorer": scorer.name, "version": scorer.version, "model": models[scorer.name]}
+        if side is not None:
+            tags["jpeg_side"] = str(side)
         batches = [result.columns[scorer.name] for result in results if result.positions]
         table = pa.Table.from_batches(batches, schema=scorer.fields)
         for score_field, column in zip(scorer.fields, table.columns, strict=True):
@@ -266,6 +282,8 @@ def _write(
         writer.add_table(part_name("evidence", index), evidence_table(head[0].to_pylist(), results))
     counts = Counter(reason for reason, _ in failures.values())
     facts: dict[str, Any] = {"failures": dict(sorted(counts.items())), "models": models, "skipped": len(skipped)}
+    if side is not None:
+        facts["jpeg_side"] = side
     writer.commit(count, facts if precision is None else {**facts, "precision": precision})
 
 
@@ -308,10 +326,6 @@ def _add_thumbnails(archive: tarfile.TarFile, scored: Scored, seen: set[str]) ->
             member.size = len(data)
             archive.addfile(member, io.BytesIO(data))
     scored.thumbnails = []
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _one_model_thread() -> None:

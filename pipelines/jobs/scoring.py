@@ -17,8 +17,8 @@ from filters.registry import COSTLY, HEADS
 from filters.rules import AnyRule, judge, primary_codes
 from filters.scorers.heads import ClipHeadScorer
 from filters.scorers.similarity import Embeddings, SimilarityScorer
-from filters.scorers.thumbnail import thumbnail
-from filters.scoring import Batch, Evidence, EvidenceScorer, Picture, Scorer
+from filters.scorers.thumbnail import DRAFT_SIDE, thumbnail
+from filters.scoring import Batch, DraftScorer, Evidence, EvidenceScorer, Picture, Scorer
 
 #: Costly scorers that take over what another one has computed for the same sample, so that they run after it.
 AFTER_OTHERS = frozenset({"nudity", *HEADS})
@@ -64,17 +64,36 @@ class Scored:
         return now
 
 
+def drafts(scorers: Sequence[Scorer]) -> bool:
+    """Tell whether all of a run's scorers can do with JPEGs decoded at a half or less. They need not be loaded."""
+    return all(isinstance(scorer, DraftScorer) for scorer in scorers)
+
+
+def draft_side(scorers: Sequence[Scorer]) -> int:
+    """Return the pixels of the shorter side that the loaded scorers, and thumbnails, need; only where `drafts`.
+
+    A run's costly scorers need as much as all of them, so that what is scored later comes from the same pixels.
+    """
+    return max([DRAFT_SIDE, *(scorer.draft_side() for scorer in scorers if isinstance(scorer, DraftScorer))])
+
+
 def score_batch(
-    scorers: Sequence[Scorer], raw: Raw, max_pixels: int, rules: Sequence[AnyRule] = (), thumbnails: bool = True
+    scorers: Sequence[Scorer],
+    raw: Raw,
+    max_pixels: int,
+    rules: Sequence[AnyRule] = (),
+    thumbnails: bool = True,
+    side: int | None = None,
 ) -> Scored:
     """Decode and score the records of `raw`; a corrupt picture costs itself, a reserved one is shown to no model.
 
     `rules`: those of the cascade. Before each costly scorer they are judged on the columns that exist by then,
     and the scorer gets only what passes; the others' scores are null. Without rules every scorer gets all.
+    `side`: the shorter side that JPEGs must keep (`draft_side`); None: all pixels.
     """
     scored = Scored()
     start = time.perf_counter()
-    batch, rows = _decoded(raw, max_pixels, scored)
+    batch, rows = _decoded(raw, max_pixels, side, scored)
     start = scored.spent("decode", start)
     if not rows:
         return scored
@@ -100,12 +119,12 @@ def score_batch(
     return scored
 
 
-def _decoded(raw: Raw, max_pixels: int, scored: Scored) -> tuple[Batch, list[int]]:
+def _decoded(raw: Raw, max_pixels: int, side: int | None, scored: Scored) -> tuple[Batch, list[int]]:
     rows: list[int] = []
     pictures: list[Picture] = []
     for i, data in enumerate(raw.data):
         try:
-            pictures.append(decode(data, max_pixels))
+            pictures.append(decode(data, max_pixels, side))
             rows.append(i)
         except Undecodable as error:
             scored.failures[raw.positions[i]] = (error.reason.value, error.detail)

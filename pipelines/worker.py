@@ -1,0 +1,54 @@
+"""One worker process of a local job, forked by `pipelines.workers`.
+
+Ends by itself when the job that started it is gone, so that no killed job leaves workers that write on.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from typing import Any
+
+from filters.cores import CORES_VARIABLE
+
+_LOOK = 1.0
+
+
+def work_for(control: str, worker: str, cores: int, words: str) -> None:
+    """Do what the runner at the address `control` asks for until it closes the line.
+
+    `cores` are this worker's; what it prints on standard error goes to the file `words`.
+    """
+    with open(words, "ab", buffering=0) as stream:
+        os.dup2(stream.fileno(), sys.stderr.fileno())
+    faulthandler.enable()
+    os.environ[CORES_VARIABLE] = str(cores)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the job decides what an interrupt ends
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    _HARNESS(control, worker_id=worker).run()
+
+
+def _harness() -> Any:
+    """Import Beam's worker without its remarks about optional libraries."""
+    logging.disable(logging.WARNING)
+    try:
+        from apache_beam.runners.worker.sdk_worker import SdkHarness
+    finally:
+        logging.disable(logging.NOTSET)
+    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
+    return SdkHarness
+
+
+#: Imported with this module, so that the server which workers are forked from does it once for all.
+_HARNESS = _harness()
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(_LOOK)
+    os._exit(1)

@@ -1,0 +1,165 @@
+"""Several worker processes for Beam's own local runner, watched.
+
+Beam's mode of several processes waits for ever when one of them dies (measured; `docs/clusters.md`). So the processes
+are started here, through the same gRPC service that external workers use, and looked after: one that ends too soon
+ends the job, with the cause.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import IO, Any
+
+from filters.cores import available_cores
+from filters.errors import AssayError
+from pipelines.worker import work_for
+
+#: Seconds between two looks at the processes, and those that one may take to end when told to.
+_LOOK, _GRACE = 0.2, 5.0
+
+
+class WorkerDied(AssayError):
+    """A worker process ended before its work did."""
+
+
+class WorkerPool:
+    """Starts the worker processes that a runner asks for; each gets an equal share of the cores.
+
+    They are forked from a server that has imported Beam once and has no threads: the import takes seconds, and each
+    stage starts its own workers.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.processes: dict[str, multiprocessing.process.BaseProcess] = {}
+        self._share = max(1, available_cores() // count)
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["pipelines.worker"])
+        # Beam's worker prints each error of a stage, which the job tells as well
+        self._words: dict[str, IO[bytes]] = {}
+
+    def start(self, worker: str, control: str) -> None:
+        """Start one worker that takes its orders from the address `control`."""
+        # The runner gives this machine's full name, which need not resolve; its workers are on this machine.
+        address = f"localhost:{control.rpartition(':')[2]}"
+        words = self._words[worker] = tempfile.NamedTemporaryFile()  # noqa: SIM115 (closed by stop)
+        process = self._context.Process(target=work_for, args=(address, worker, self._share, words.name))
+        self.processes[worker] = process
+        process.start()
+
+    def cause_of_death(self) -> str | None:
+        """Return how a worker ended that should still be at work, None while all are."""
+        for worker, process in list(self.processes.items()):
+            code = process.exitcode
+            if code is not None:
+                return f"process {process.pid} {_manner(code)}{_last_words(self._words[worker])}"
+        return None
+
+    def stop(self) -> None:
+        """End all workers."""
+        for process in self.processes.values():
+            process.terminate()
+        for process in self.processes.values():
+            process.join(_GRACE)
+            if process.exitcode is None:
+                process.kill()
+                process.join()
+        for words in self._words.values():
+            words.close()
+
+
+def _last_words(words: IO[bytes]) -> str:
+    """Return what the interpreter said of its own end, or the last line of all."""
+    words.seek(0)
+    lines = [line for line in words.read().decode(errors="replace").splitlines() if line.strip()]
+    fatal = [line for line in lines if line.startswith("Fatal Python error")]
+    return "".join(f'; it said "{line.strip()[:200]}"' for line in (fatal or lines)[-1:])
+
+
+def _manner(code: int) -> str:
+    if code >= 0:
+        return f"ended with exit code {code}"
+    names = {signal.SIGKILL: "killed, by hand or for want of memory", signal.SIGSEGV: "a crash in native code"}
+    try:
+        name = signal.Signals(-code)
+    except ValueError:
+        return f"was ended by signal {-code}"
+    return f"was ended by {name.name}" + (f" ({names[name]})" if name in names else "")
+
+
+@contextmanager
+def worker_pool(count: int) -> Iterator[tuple[WorkerPool, Any]]:
+    """Give a pool and the Beam environment that starts workers in it. All workers end with the block."""
+    import grpc
+    from apache_beam.portability.api import beam_fn_api_pb2, beam_fn_api_pb2_grpc
+    from apache_beam.transforms.environments import ExternalEnvironment
+    from apache_beam.utils.thread_pool_executor import shared_unbounded_instance
+
+    pool = WorkerPool(count)
+
+    class Service(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):  # type: ignore[misc]
+        def StartWorker(self, request: Any, context: Any) -> Any:
+            try:
+                pool.start(request.worker_id, request.control_endpoint.url)
+            except OSError as error:
+                return beam_fn_api_pb2.StartWorkerResponse(error=str(error))
+            return beam_fn_api_pb2.StartWorkerResponse()
+
+        def StopWorker(self, request: Any, context: Any) -> Any:
+            return beam_fn_api_pb2.StopWorkerResponse()
+
+    server = grpc.server(shared_unbounded_instance())
+    beam_fn_api_pb2_grpc.add_BeamFnExternalWorkerPoolServicer_to_server(Service(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        yield pool, ExternalEnvironment(f"127.0.0.1:{port}")
+    finally:
+        pool.stop()
+        server.stop(None)
+
+
+def watched(pool: WorkerPool, work: Callable[[], None]) -> None:
+    """Call `work` and return when it has ended. Raises what it raises, and `WorkerDied` when a worker ends first.
+
+    `work` stays behind in a thread then: it waits for an answer that will not come.
+    """
+    errors: list[BaseException] = []
+
+    def call() -> None:
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001 (raised again below, in the thread that waits)
+            errors.append(error)
+
+    thread = threading.Thread(target=call, name="assay-pipeline", daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(_LOOK)
+        died = pool.cause_of_death()
+        if died is not None:
+            # an error of the work itself may have ended the worker: its own words come first
+            thread.join(_GRACE)
+            if not thread.is_alive():
+                break
+            _silence()
+            raise WorkerDied(f"a worker {died}; what is done stays done: run the same command again, it resumes")
+    if errors:
+        raise errors[0]
+
+
+def _silence() -> None:
+    """Print no traceback of Beam's own threads, which lose their lines to the workers as the process ends."""
+    import grpc
+
+    told = threading.excepthook
+
+    def hook(found: threading.ExceptHookArgs) -> None:
+        if not issubclass(found.exc_type, grpc.RpcError):
+            told(found)
+
+    threading.excepthook = hook
