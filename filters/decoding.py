@@ -6,10 +6,9 @@ which other threads would see; the one that must hold (no truncated pictures) is
 
 Colour profiles are not applied, as in the encoders' own preprocessing.
 
-Every pixel is decoded. A JPEG could be decoded at a half or less (`Image.draft`): a third of the time at 10 megapixels
-and nothing where the shorter side is below 1,344 pixels, twice the 672 that `encoders.openclip.shrink` leaves of it
-for an encoder of 224. But hashes that must equal others' bit for bit, sizes and the signs of damage need all pixels,
-and the default scorers have them.
+Every pixel is decoded unless the caller names a shorter side that is enough (`draft_side`): then a JPEG is decoded at
+a half, a quarter or an eighth, by the cosine transform itself (libjpeg's scaling), where that leaves as much. Nothing
+changes where the shorter side is below twice what is asked for.
 """
 
 from __future__ import annotations
@@ -25,12 +24,12 @@ from PIL.AvifImagePlugin import AvifImageFile
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
 from PIL.JpegImagePlugin import JpegImageFile
-from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from filters.exif_position import exif_of_text, exif_position
 from filters.headers import declared_size, jpeg_scans, sniff
+from filters.png_pixels import Png
 from filters.reasons import Reason
 from filters.scoring import Picture
 
@@ -54,7 +53,7 @@ class _Tiff(TiffImageFile):
 
 
 _PLUGINS: dict[str, type[ImageFile.ImageFile]] = {
-    "PNG": PngImageFile,
+    "PNG": Png,
     # Also opens MPO and Ultra HDR, whose first picture is a plain JPEG.
     "JPEG": JpegImageFile,
     "WEBP": WebPImageFile,
@@ -112,13 +111,18 @@ def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> Header:
     return Header(*_stored_size(image), (image.format or "").lower(), _position(image, data))
 
 
-def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Picture:
+def decode(data: bytes, max_pixels: int = MAX_PIXELS, draft_side: int | None = None) -> Picture:
     """Decode the first frame to an upright RGB picture, transparency on white. Raises `Undecodable`.
 
-    More than `max_pixels` pixels are refused from the header, before any are allocated.
+    More than `max_pixels` pixels are refused from the header, before any are allocated. `draft_side`: a JPEG may be
+    decoded at a half, a quarter or an eighth whose shorter side is at least so many pixels; None: all pixels.
     """
     image = _open(data, max_pixels)
     try:
+        size = image.size
+        if draft_side is not None and isinstance(image, JpegImageFile):
+            image.draft(None, (max(1, draft_side), max(1, draft_side)))
+        whole = image.size == size
         image.load()
         _scale_transparency(image, data)
         orientation = _orientation(image)
@@ -126,7 +130,9 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Picture:
         if orientation in _UPRIGHT:
             rgb = rgb.transpose(_UPRIGHT[orientation])
         rgb.info = {}
-        return Picture(rgb)
+        if whole:
+            return Picture(rgb)
+        return Picture(rgb, size[::-1] if 5 <= orientation <= 8 else size)
     except MemoryError:
         raise Undecodable(Reason.DECOMPRESSION_BOMB, "out of memory while decoding") from None
     except Exception as error:  # noqa: BLE001 -- corrupt data makes decoders raise OSError, SyntaxError, ValueError, ...

@@ -18,29 +18,31 @@ from PIL import Image
 class Picture:
     """One decoded picture: upright, 8-bit RGB, transparency composited on white.
 
-    `image` has the full resolution; every scorer resizes as its formula or model asks. Callers must not write
-    to what they get.
+    `image` has the full resolution unless all who look at it can do with less (`DraftScorer`); every scorer resizes
+    as its formula or model asks. `size` is the picture's own width and height where `image` has less. Callers must
+    not write to what they get.
     """
 
-    def __init__(self, image: Image.Image) -> None:
+    def __init__(self, image: Image.Image, size: tuple[int, int] | None = None) -> None:
         if image.mode != "RGB":
             raise ValueError(f"a Picture is RGB, not {image.mode}")
         self.image = image
+        self._size = size or image.size
 
     @cached_property
     def grey(self) -> Image.Image:
-        """Luma as Pillow has it (Rec. 601 of the gamma-coded values, 8 bits), at full resolution; made once."""
+        """Luma as Pillow has it (Rec. 601 of the gamma-coded values, 8 bits), of all pixels of `image`; made once."""
         return self.image.convert("L")
 
     @property
     def width(self) -> int:
-        """Width in pixels, after EXIF orientation."""
-        return self.image.width
+        """Width in pixels at full resolution, after EXIF orientation."""
+        return self._size[0]
 
     @property
     def height(self) -> int:
-        """Height in pixels, after EXIF orientation."""
-        return self.image.height
+        """Height in pixels at full resolution, after EXIF orientation."""
+        return self._size[1]
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,15 @@ class Scorer(Protocol):
 
     def score(self, batch: Batch) -> pa.RecordBatch:
         """Return one row a sample of `batch`, in order, with the schema `fields`."""
+        ...
+
+
+@runtime_checkable
+class DraftScorer(Protocol):
+    """A scorer that can work from a JPEG decoded at a half, a quarter or an eighth; all others need all pixels."""
+
+    def draft_side(self) -> int:
+        """Return the pixels that the shorter side must keep, 0 where no pixel is looked at. Valid after `load`."""
         ...
 
 

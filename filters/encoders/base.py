@@ -22,6 +22,10 @@ class Encoder(Protocol):
         """Architecture and SHA-256 of all weights that take part, e.g. `ViT-B-32@sha256:9f...+int8`."""
         ...
 
+    def draft_side(self) -> int:
+        """Return the pixels of a picture's shorter side from which on more change next to nothing."""
+        ...
+
     def encode_images(self, images: list[Image.Image]) -> np.ndarray:
         """Return float32 (n, dimension), rows of length 1, for RGB pictures of any size."""
         ...

@@ -71,6 +71,10 @@ class OpenClipEncoder:
         """Return architecture, first 16 hex digits of the SHA-256 of all weights, `+bf16` or `+int8`."""
         return self._id
 
+    def draft_side(self) -> int:
+        """Return the pixels of the shorter side from which on more change next to nothing: what `shrink` leaves."""
+        return _GAP * self._shape[0]
+
     def encode_images(self, images: list[Image.Image]) -> np.ndarray:
         """Return float32 (n, dimension), rows of length 1, for RGB pictures of any size."""
         rows = []

@@ -183,6 +183,10 @@ class CaptionScorer:
         """Return the names of the formulas, and the Unicode version that they rest on."""
         return f"caption-counts@unicode-{unicodedata.unidata_version}"
 
+    def draft_side(self) -> int:
+        """Return 0: it reads captions."""
+        return 0
+
     def score(self, batch: Batch) -> pa.RecordBatch:
         """Return lengths, repetition and concept of each caption of the batch."""
         normalised = [normalise_caption(caption) for caption in batch.captions]

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-from PIL import Image
 from scipy import fftpack
 
+from filters.scorers.lanczos import thumbnail
 from filters.scoring import Batch, Picture, columns
 
 #: Side of the grey thumbnail, and of its low frequencies that make the hash.
@@ -53,13 +53,8 @@ def phashes(pictures: list[Picture]) -> np.ndarray:
     """Return the hashes of pictures as uint64 (n,)."""
     if not pictures:
         return np.empty(0, dtype=np.uint64)
-    return hash_thumbnails(np.stack([_thumbnail(picture.grey) for picture in pictures]))
-
-
-def _thumbnail(grey: Image.Image) -> np.ndarray:
-    # From the full resolution: any shortcut (a shared smaller copy, reducing_gap) would change bits. The same sums
-    # as a product of matrices give the same bits, but save a third at most, and nothing where sizes differ.
-    return np.asarray(grey.resize((_SIDE, _SIDE), Image.Resampling.LANCZOS))
+    # From the full resolution: any shortcut (a shared smaller copy, reducing_gap) would change bits.
+    return hash_thumbnails(np.stack([thumbnail(picture.grey, _SIDE) for picture in pictures]))
 
 
 def hash_thumbnails(thumbnails: np.ndarray) -> np.ndarray:

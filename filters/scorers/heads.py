@@ -61,6 +61,12 @@ class ClipHeadScorer(ABC):
         """Return the head's name and the SHA-256 of its tensors. Valid after `load`."""
         return f"{self.chosen().name}@sha256:{self._loaded()[1][:16]}"
 
+    def draft_side(self) -> int:
+        """Return what the encoder needs of the shorter side; loads it."""
+        encoder = SimilarityScorer(self.encoder)
+        encoder.load()
+        return encoder.draft_side()
+
     def score(self, batch: Batch) -> pa.RecordBatch:
         """Encode the pictures and score them, for use without a similarity scorer. Valid after `load`."""
         encoder = SimilarityScorer(self.encoder)

@@ -57,6 +57,10 @@ class LanguageScorer:
         """Return the model's name and SHA-256."""
         return f"lid.176.ftz@sha256:{MODEL_SHA256[:16]}"
 
+    def draft_side(self) -> int:
+        """Return 0: it reads captions."""
+        return 0
+
     def score(self, batch: Batch) -> pa.RecordBatch:
         """Return the language of each caption of the batch."""
         self.load()

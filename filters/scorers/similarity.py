@@ -59,6 +59,10 @@ class SimilarityScorer:
         """Architecture and SHA-256 of the weights. Valid after `load`."""
         return self._encoder().model_id()
 
+    def draft_side(self) -> int:
+        """Return what the encoder needs of the shorter side. Valid after `load`."""
+        return self._encoder().draft_side()
+
     def score(self, batch: Batch) -> pa.RecordBatch:
         """Return one similarity a sample. Valid after `load`."""
         return self.score_with_embeddings(batch)[0]

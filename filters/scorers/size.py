@@ -38,6 +38,10 @@ class SizeScorer:
         """Return the name of the formula."""
         return "size"
 
+    def draft_side(self) -> int:
+        """Return 0: sizes are those of the file."""
+        return 0
+
     def score(self, batch: Batch) -> pa.RecordBatch:
         """Return the sizes of the batch's pictures."""
         width = np.array([picture.width for picture in batch.pictures], dtype=np.int32)

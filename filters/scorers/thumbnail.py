@@ -8,6 +8,9 @@ from PIL import Image
 
 from filters.scoring import Picture
 
+#: Shorter side of a decoded JPEG that is enough: twice the longer side of a thumbnail.
+DRAFT_SIDE = 256
+
 #: WebP's quality, 0 to 100, and effort, 0 (fast) to 6.
 QUALITY, EFFORT = 70, 2
 

@@ -328,3 +328,48 @@ def test_real_files_decode_alike_in_threads_and_as_pillow_does():
         reference = Image.open(io.BytesIO(one))
         if reference.mode == "RGB" and reference.getexif().get(0x0112, 1) == 1:
             assert picture.image.tobytes() == reference.tobytes()
+
+
+def large_jpeg(width: int, height: int, orientation: int = 1, mode: str = "RGB") -> bytes:
+    ramp = Image.linear_gradient("L").resize((width, height))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return saved(Image.merge("RGB", [ramp, ramp.rotate(180), ramp]).convert(mode), "JPEG", exif=exif, quality=90)
+
+
+@pytest.mark.parametrize(
+    ("side", "scale"), [(None, 1), (600, 1), (301, 1), (300, 2), (151, 2), (150, 4), (75, 8), (0, 8)]
+)
+def test_a_jpeg_is_decoded_at_the_smallest_scale_that_leaves_the_wanted_side(side, scale):
+    found = decode(large_jpeg(901, 600), draft_side=side)
+    assert found.image.size == (-(-901 // scale), 600 // scale)
+    assert (found.width, found.height) == (901, 600)
+    whole = decode(large_jpeg(901, 600)).image.resize(found.image.size, Image.Resampling.BOX)
+    assert np.abs(np.asarray(found.image, dtype=int) - np.asarray(whole)).max() <= 4
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_draft_is_turned_upright_and_knows_its_full_size(orientation):
+    found = decode(large_jpeg(900, 600, orientation), draft_side=200)
+    upright = decode(large_jpeg(900, 600, orientation))
+    assert (found.width, found.height) == upright.image.size
+    assert found.image.size == (upright.width // 2, upright.height // 2)
+    small = upright.image.resize(found.image.size, Image.Resampling.BOX)
+    assert np.abs(np.asarray(found.image, dtype=int) - np.asarray(small)).max() <= 4
+
+
+def test_drafts_of_grey_and_cmyk_and_no_draft_of_other_formats():
+    for mode in ("L", "CMYK"):
+        assert decode(large_jpeg(900, 600, mode=mode), draft_side=300).image.size == (450, 300)
+    png = saved(Image.new("RGB", (900, 600)), "PNG")
+    assert decode(png, draft_side=10).image.size == (900, 600)
+
+
+def test_a_draft_of_a_cut_off_or_too_large_jpeg_is_refused():
+    data = large_jpeg(900, 600)
+    with pytest.raises(Undecodable) as caught:
+        decode(data[: len(data) // 2], draft_side=10)
+    assert caught.value.reason is Reason.DECODE_ERROR
+    with pytest.raises(Undecodable) as caught:
+        decode(data, max_pixels=900 * 600 - 1, draft_side=10)
+    assert caught.value.reason is Reason.DECOMPRESSION_BOMB

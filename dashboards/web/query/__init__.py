@@ -1,0 +1,1 @@
+"""What pages ask of runs: one module a page, functions from an opened run to plain frozen dataclasses."""
