@@ -2,7 +2,7 @@
 
 Carriers are photos under ASSAY_SHARED_DATA, which have 224 x 224 pixels, enlarged to `--size` first; eight of them
 (the 21st to the 28th) were looked at while the working size of the mark was chosen, and are left out. What needs a
-diffusion model (the mark at sampling, removal by an autoencoder or by generating anew) is not measured here.
+diffusion model (the mark at sampling, removal by an autoencoder or by generating anew) is in `hallmark_noise`.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageFilter
 
+from benchmarks.hallmark_unmarked import Tally, outputs, places, tally
 from filters.decoding import decode
 from training.hallmark.chains import development_chain
 from training.hallmark.claim import Binding, ClaimConfig, DatasetFacts, Facts, Fingerprint, ModelFacts, definition
 from training.hallmark.credentials import MEDIA, Sealer
 from training.hallmark.keys import key_from_files
-from training.hallmark.posthoc import BITS, SIDE, RivaGan, survival, weights, word_bits
+from training.hallmark.posthoc import BITS, SIDE, RivaGan, word_bits
 from training.hallmark.reader import read_credential
 from training.hallmark.watermark import WatermarkKey
 
@@ -120,13 +121,19 @@ def say(figure: str, **values: object) -> None:
     print(json.dumps({"figure": figure, **rounded}), flush=True)
 
 
-def photos(count: int, size: int) -> list[Image.Image]:
-    """Return photos, evenly spread over the folder, enlarged to squares of `size`."""
+def photo_paths() -> list[Path]:
+    """Return the photos but those that the mark's working size was chosen on."""
     folder = Path(os.environ.get("ASSAY_SHARED_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
     paths = sorted((folder / "flickr8k_sample" / "images").glob("*.jpg"))
     if not paths:
         raise SystemExit(f"no photos under {folder}: set ASSAY_SHARED_DATA")
     del paths[CHOSEN_ON]
+    return paths
+
+
+def photos(count: int, size: int) -> list[Image.Image]:
+    """Return photos, evenly spread over the folder, enlarged to squares of `size`."""
+    paths = photo_paths()
     chosen = paths[:: max(1, len(paths) // count)][:count]
     return [decode(path.read_bytes()).image.resize((size, size), Image.Resampling.BICUBIC) for path in chosen]
 
@@ -187,46 +194,19 @@ def one_picture(image: Image.Image, mark: RivaGan) -> dict[str, Any]:
     }
 
 
-def false_positives(images: list[Image.Image], mark: RivaGan, keys: int) -> None:
+def false_positives(tallied: Tally) -> None:
     """Print how often unmarked pictures are taken for marked, over many owners, against the rates that are stated."""
-    generator = np.random.default_rng(0)
-    words = generator.integers(0, 2, (keys * mark.words, BITS)).astype(bool)
-    factor = 2 * mark.words
-    own = dict.fromkeys(RATES, 0)
-    others = dict.fromkeys(RATES, 0)
-    decoded = []
-    for image in images:
-        pixels = np.asarray(image)
-        least, lowest = np.ones(keys), 1.0
-        for view in (pixels, np.ascontiguousarray(pixels[:, ::-1])):
-            logits = mark.logits(view)
-            lowest = min(lowest, mark.match(logits, min(RATES), flipped=False).fpr)
-            decoded.append(logits > 0)
-            sizes = weights(logits)
-            reached = ((words == (logits > 0)) * sizes).sum(axis=1)
-            least = np.minimum(least, survival(sizes)[reached].reshape(keys, mark.words).min(axis=1) * factor)
-        for rate in RATES:
-            own[rate] += lowest <= rate
-            others[rate] += int((least <= rate).sum())
-    bits = np.array(decoded)
-    apart = (bits[:, None] != bits[None]).sum(axis=2)[np.triu_indices(len(bits), 1)]
-    trials = keys * len(images)
+    trials = tallied.owners * tallied.pictures
     for rate in RATES:
         say(
             f"posthoc false positives at {rate:.0e}",
-            pictures=len(images),
-            found=own[rate],
+            pictures=tallied.pictures,
+            found=tallied.own[rate],
             pictures_times_owners=trials,
-            found_by_any_owner=others[rate],
+            found_by_any_owner=tallied.others[rate],
             expected_at_most=trials * rate,
         )
-    # If outputs of unmarked pictures clustered, one unlucky secret would see many of them.
-    say(
-        "posthoc outputs of unmarked pictures",
-        pairs=len(apart),
-        bits_apart=float(apart.mean()),
-        least=int(apart.min()),
-    )
+    say("posthoc outputs of unmarked pictures", bits_apart=tallied.bits_apart)
 
 
 def times(images: list[Image.Image], folder: Path) -> None:
@@ -276,7 +256,9 @@ def main() -> None:
     """Run the parts that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pictures", type=int, default=50, help="photos that are marked")
-    parser.add_argument("--unmarked", type=int, default=200, help="photos that are not")
+    parser.add_argument("--unmarked", type=int, default=5000, help="pictures that are not: photos, then drawings")
+    parser.add_argument("--corpus", type=Path, default=Path(".cache/openclipart"), help="the drawings")
+    parser.add_argument("--part", default="0/1", help="share of the unmarked that this process looks at, as 0/2")
     parser.add_argument("--owners", type=int, default=5000, help="secrets that each unmarked photo is held against")
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--side", type=int, default=SIDE, help="size at which the mark's networks work")
@@ -293,7 +275,9 @@ def main() -> None:
     if options.only in (None, "robustness"):
         robustness(photos(options.pictures, options.size), mark, options.keep)
     if options.only in (None, "false-positives"):
-        false_positives(photos(options.unmarked, options.size), mark, options.owners)
+        number, of = (int(text) for text in options.part.split("/"))
+        rows = outputs(places(photo_paths(), options.corpus, options.unmarked), mark, options.keep, (number, of))
+        false_positives(tally(rows, mark, options.owners, RATES))
 
 
 if __name__ == "__main__":

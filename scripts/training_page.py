@@ -79,9 +79,15 @@ written before the first step) and on with `loop.guard.factor` times the rate. T
 level, from little to much noise. `denoiser/error` is the unweighted squared error, `denoiser/bound` the diffusion part
 of the variational bound in nats a dimension of the latents (not of pixels). `STAGE/gradient` is the norm before
 clipping, `gradient_by_tensor/qNN` its quartiles over the tensors, `denoiser/dead_units` the share of channels behind
-an activation function that are silent for eight samples. `seconds_per_step` and `waiting` (seconds that the row's
-steps waited for data) are the clock's. Energy in the card is the GPU's counter where the package nvidia-ml-py finds
-one, else CPU time times `logs.cpu_watts`: an estimate, of the first process alone.
+an activation function that are silent for eight samples, `STAGE/dead_units/BLOCK` the same by block, and
+`STAGE/activation/BLOCK/qNN` quartiles of what comes out of the activation functions, of at most 1,024 values each.
+They come from one forward pass of eight samples every `logs.histograms` steps, without gradients and without drawing
+numbers: a test holds the losses of a watched training to the bit. TensorBoard has the same as histograms; what a
+rollback or a resume took back is void there too.
+
+`seconds_per_step` and `waiting` (seconds that the row's steps waited for data) are the clock's. Energy in the card is
+the GPU's counter where the package nvidia-ml-py finds one, else CPU time times `logs.cpu_watts`: an estimate, of the
+first process alone.
 
 ## Every key
 
@@ -95,4 +101,15 @@ def training_page(rows: Rows) -> str:
     """Return the page; `rows` turns a JSON schema into the rows of a table."""
     schema = Config.model_json_schema()
     table = ["| key | default | meaning |\n| --- | --- | --- |", *rows(schema, schema, "")]
-    return _HEAD + "\n" + "\n".join(table) + "\n"
+    return _HEAD + "\n" + "\n".join([*table, *_methods(schema, rows)]) + "\n"
+
+
+def _methods(schema: dict[str, Any], rows: Rows) -> list[str]:
+    """Return a table of keys for each kind of `method` but `full`, which has none."""
+    lines = ["\n## Every key of `method`\n", "What each does is in [fine-tuning](fine-tuning.md).\n"]
+    for kind, reference in schema["properties"]["method"]["discriminator"]["mapping"].items():
+        body = schema["$defs"][reference.rpartition("/")[2]]
+        if kind != "full":
+            lines += [f"### {kind}\n", f"{body['description']}\n", "| key | default | meaning |\n| --- | --- | --- |"]
+            lines += [*rows(schema, body, "method."), ""]
+    return lines[:-1]

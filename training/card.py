@@ -91,7 +91,8 @@ def card(facts: Mapping[str, Any]) -> str:
         f"- Dropped for rights: {honoured}",
         f"- Licences allowed: {', '.join(data['licences']) or 'not restricted by the recipe'}",
         f"- Opt-out registry consulted up to: {consulted}",
-        "- Which samples this checkpoint has seen, and how often: `exposure/`\n",
+        "- Which samples this checkpoint has seen, and how often: `exposure.parquet`\n",
+        *_base_lines(facts),
         "## Training\n",
         f"- Configuration: `training.yaml`, fingerprint {facts['configuration']}",
         f"- Steps: {facts['step']} of {facts['steps']}; samples used: {facts['samples']}; "
@@ -104,6 +105,27 @@ def card(facts: Mapping[str, Any]) -> str:
         "| metric | value |\n| --- | --- |",
         *(f"| {name} | {value:.6g} |" for name, value in sorted(facts["metrics"].items())),
         "",
-        "Nothing here was measured on pictures that the training has not seen; `assay evaluate generation` does that.",
+        "Nothing here was measured on pictures that the training has not seen; `assay evaluate generation` does that "
+        "and leaves its figures in `../evaluations/`.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _base_lines(facts: Mapping[str, Any]) -> list[str]:
+    """Return the section about the checkpoint that a method began from, and about the method; nothing without one."""
+    base = facts.get("base")
+    if base is None:
+        return []
+    lines = ["## Base\n"]
+    while base is not None:
+        lines += [
+            f"- {base['name']}, step {base['step']}, checkpoint {base['checkpoint']}",
+            f"  trained on: {base['data']}, versions {', '.join(base['datasets'])}",
+        ]
+        base = base.get("base")
+    method = dict(facts["method"])
+    needed = method.pop("needs_base", False)
+    lines.append("- Method: " + ", ".join(f"{name} {value}" for name, value in method.items()))
+    if needed:
+        lines.append("- This checkpoint holds only what was learned on the base, and works on exactly that base")
+    return [*lines, ""]

@@ -108,6 +108,26 @@ def read_facts(checkpoint: Path) -> dict[str, Any]:
     return body
 
 
+def verified_facts(checkpoint: Path) -> dict[str, Any]:
+    """Return a checkpoint's facts, with every shipped file held against its hash, and the hashes against the identity.
+
+    The state may be missing: it is no part of the identity. Raises `BadInput`.
+    """
+    facts = read_facts(checkpoint)
+    files = facts.get("files")
+    if not isinstance(files, dict):
+        raise BadInput(f"{checkpoint}: its facts name no files")
+    shipped = {str(name): str(digest) for name, digest in files.items() if not str(name).startswith(f"{STATE}/")}
+    for name, digest in shipped.items():
+        place = checkpoint / name
+        inside = place.resolve().is_relative_to(checkpoint.resolve())
+        if not inside or not place.is_file() or sha256_file(place) != digest:
+            raise BadInput(f"{checkpoint}: {name} is missing or was changed since the training wrote it")
+    if hashlib.sha256(canonical(shipped)).hexdigest() != facts["checkpoint"]:
+        raise BadInput(f"{checkpoint}: the hashes of its files do not give the identity that it states")
+    return facts
+
+
 def require_room(folder: Path, needed: int) -> None:
     """Refuse to begin where the disk has not `needed` bytes free. Raises `BadInput`."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -15,6 +16,7 @@ from pipelines.commands.common import JsonOption, print_json
 
 if TYPE_CHECKING:
     from pipelines.run.directory import Run
+    from training.hallmark.claim import Part
     from training.sampling.generate import Origin, Result
     from training.sampling.model import Model
 
@@ -57,8 +59,13 @@ def generate(
     provider: Annotated[str, typer.Option("--provider", help="Who answers for the pictures.")] = "",
     seed: Annotated[int, typer.Option("--seed", help="Seed of each prompt's first picture.")] = 0,
     count: Annotated[int, typer.Option("--count", help="Pictures a prompt.")] = 1,
-    steps: Annotated[int, typer.Option("--steps", help="Sampling steps.")] = 30,
-    guidance: Annotated[float, typer.Option("--guidance", help="Weight of the prompt; 1 is none.")] = 3.0,
+    steps: Annotated[
+        int | None, typer.Option("--steps", help="Sampling steps; else 30, of a distilled checkpoint 4.")
+    ] = None,
+    guidance: Annotated[
+        float | None,
+        typer.Option("--guidance", help="Weight of the prompt; 1 is none. Else 3, of a distilled checkpoint 1."),
+    ] = None,
     scheduler: Annotated[str | None, typer.Option("--scheduler", help="Sampler; see docs/generation.md.")] = None,
     size: Annotated[str | None, typer.Option("--size", metavar="WxH", help="Pixels; else as it was trained.")] = None,
     candidates: Annotated[int, typer.Option("--candidates", help="Sample so many, keep the best by --select.")] = 1,
@@ -66,6 +73,27 @@ def generate(
     image: Annotated[Path | None, typer.Option("--image", help="Picture to start from.")] = None,
     mask: Annotated[Path | None, typer.Option("--mask", help="Where it may change: white.")] = None,
     strength: Annotated[float, typer.Option("--strength", help="How much of --image is noised away.")] = 0.8,
+    adapter: Annotated[
+        Path | None,
+        typer.Option("--adapter", metavar="DIR", help="Checkpoint of method lora or textual_inversion on CHECKPOINT."),
+    ] = None,
+    adapter_scale: Annotated[float, typer.Option("--adapter-scale", help="How much LoRA counts; 0 is none.")] = 1.0,
+    adapter_run: Annotated[
+        str | None, typer.Option("--adapter-run", help="Dataset of the adapter: look-alikes are refused.")
+    ] = None,
+    control: Annotated[
+        Path | None, typer.Option("--control", metavar="DIR", help="Checkpoint of method controlnet on CHECKPOINT.")
+    ] = None,
+    control_image: Annotated[Path | None, typer.Option("--control-image", help="Picture whose edges steer.")] = None,
+    control_scale: Annotated[float, typer.Option("--control-scale", help="How much they count; 0 is none.")] = 1.0,
+    diversify: Annotated[
+        str | None, typer.Option("--diversify", metavar="AXES", help="People without an attribute get one: people.")
+    ] = None,
+    fair_axis: Annotated[
+        str | None,
+        typer.Option("--fair-axis", metavar="NAME", help="Guide pictures to even shares: gender, age, brightness."),
+    ] = None,
+    fair_scale: Annotated[float, typer.Option("--fair-scale", help="How strongly; 1 conditions on the value.")] = 1.0,
     mark: Annotated[Literal["pixels", "noise", "both"], typer.Option("--mark", help="Watermark.")] = "pixels",
     form: Annotated[Literal["PNG", "JPEG", "WEBP"], typer.Option("--format", case_sensitive=False)] = "PNG",
     batch: Annotated[int, typer.Option("--batch", help="Pictures sampled at once.")] = 4,
@@ -84,7 +112,7 @@ def generate(
     if not 1 <= batch <= 4096:
         raise BadInput(f"--batch {batch}: 1 to 4096")
 
-    from training.sampling.preparing import GuardNames, KeyNames, guards_of, sealer_of, start_of
+    from training.sampling.preparing import GuardNames, KeyNames, adapter_compared, guards_of, sealer_of, start_of
     from training.sampling.preparing import watermark_key as secret_of
 
     names = KeyNames(keys, key, chain, watermark_key)
@@ -93,44 +121,75 @@ def generate(
         _say("signed with a DEVELOPMENT chain: not for release")
 
     from training.hallmark.claim import ClaimConfig, SourceType
-    from training.hallmark.marking import Hallmark, HallmarkConfig
+    from training.hallmark.marking import Hallmark, HallmarkConfig, parent_of
     from training.hallmark.posthoc import RivaGan
     from training.hallmark.registry import open_register
+    from training.sampling.adapter import adapted
+    from training.sampling.control import steering_of
+    from training.sampling.diversify import diversifier_of
+    from training.sampling.fair_fitting import fair_name, fair_of
     from training.sampling.generate import Generator
     from training.sampling.model import Running, load_model, newest
     from training.sampling.noise import Shading
+    from training.sampling.parts import bases_of, part_of
     from training.sampling.plan import Plan
     from training.sampling.preparing import REGISTER_VARIABLE
     from training.sampling.sample import Sampler, Settings
-    from training.sampling.schedulers import default_kind
+    from training.sampling.schedulers import default_guidance, default_kind, default_steps
     from training.sampling.select import selector_of
 
-    model = load_model(newest(checkpoint), Running(precision, device, compiled, tiling))
+    model = load_model(newest(checkpoint), Running(precision, device, compiled and adapter is None, tiling))
+    worn = None
+    if adapter is not None:
+        model, worn = adapted(model, adapter, adapter_scale, compiled)
     with ExitStack() as stack:
         width, height = _size(size, model.side)
-        settings = Settings(scheduler or default_kind(model.scheduler), steps, guidance, width, height, strength)
+        known = model.scheduler
+        steps = default_steps(model.facts) if steps is None else steps
+        guidance = default_guidance(model.facts) if guidance is None else guidance
+        settings = Settings(scheduler or default_kind(known), steps, guidance, width, height, strength)
         settings.check(model)
         start, digest = start_of(image, mask, (width, height))
+        steering = steering_of(control, control_image, control_scale, model, (width, height))
         criteria = tuple(name.strip() for name in select.split(",") if name.strip())
-        plan = Plan(tuple(texts), settings, seed, count, negative, candidates, criteria, mark, digest)
+        steered = "" if steering is None else steering.digest
+        parts = (*bases_of(model.facts), *(part_of(one.facts) for one in (worn, steering) if one))
+        plan = Plan(tuple(texts), settings, seed, count, negative, candidates, criteria, mark, digest, steered)
+        plan = replace(plan, adapter="" if worn is None else worn.digest)
+        changer = diversifier_of(diversify) if diversify is not None else None
+        plan = replace(plan, diversify=f"{changer.axes.name}@{changer.axes.digest}" if changer is not None else "")
+        plan = replace(plan, fair=fair_name(fair_axis, fair_scale) if fair_axis is not None else "")
         plan.check()
-        wanted = GuardNames(run, registry, fewer_guards, creators == "refuse", nsfw)
+        wanted = GuardNames(run, registry, fewer_guards, creators == "refuse", nsfw, adapter_run)
         _make(out)
-        guards, dataset = guards_of(wanted, model, out, stack, _say)
+        guards, dataset = guards_of(wanted, model, out, stack, _say, worn)
+        fair = fair_of(fair_axis, fair_scale, model, dataset, out, _say) if fair_axis is not None else None
         url = hallmarks or os.environ.get(REGISTER_VARIABLE) or str(out / "hallmarks.sqlite")
         register = stack.enter_context(open_register(url, create=True))
         source: SourceType = "trainedAlgorithmicMedia" if start is None else "compositeWithTrainedAlgorithmicMedia"
         config = HallmarkConfig(form, claim=ClaimConfig(source_type=source))
         generator = Generator(
             plan,
-            Sampler(model, settings, start),
+            Sampler(model, settings, start, None if steering is None else steering.control, fair),
             guards,
             selector_of(criteria, model.text.uri),
-            Hallmark(sealer, register, config, None if mark == "noise" else RivaGan(secret, threads=1)),
-            _origin(model, dataset, run, provider),
+            Hallmark(
+                sealer,
+                register,
+                config,
+                None if mark == "noise" else RivaGan(secret, threads=1),
+                parent=None if image is None else parent_of(image.read_bytes()),
+            ),
+            _origin(model, dataset, run, provider, parts),
             None if mark == "pixels" else Shading(secret),
             batch,
-            {"precision": precision},
+            {
+                "precision": precision,
+                **({} if worn is None else worn.said(adapter_compared(wanted, dataset, worn))),
+                **({} if steering is None else steering.parameters),
+            },
+            None if steering is None else steering.pixels,
+            changer,
         )
         result = generator.run(out)
     _report(result, as_json)
@@ -145,7 +204,8 @@ def _make(folder: Path) -> None:
 
 def _report(result: Result, as_json: bool) -> None:
     if as_json:
-        print_json({"written": result.written, "refused": result.refused, "before": result.before})
+        told = {"diversified": result.diversified} if result.diversified else {}
+        print_json({"written": result.written, "refused": result.refused, "before": result.before, **told})
     else:
         for body in result.written:
             print(body["file"])
@@ -157,7 +217,9 @@ def _report(result: Result, as_json: bool) -> None:
         raise typer.Exit(3)
 
 
-def _origin(model: Model, dataset: Run | None, named: str | None, provider: str) -> Origin:
+def _origin(
+    model: Model, dataset: Run | None, named: str | None, provider: str, parts: tuple[Part, ...] = ()
+) -> Origin:
     """Return what credentials say of model and dataset. A local dataset is named by its folder, not its whole path."""
     from training.hallmark.claim import DatasetFacts, ModelFacts
     from training.sampling.generate import Origin
@@ -169,6 +231,7 @@ def _origin(model: Model, dataset: Run | None, named: str | None, provider: str)
         provider or (stated.name if stated is not None and stated.name else "") or "not stated",
         DatasetFacts(str(facts["data"]["name"]), str(facts["datasets"][-1]), location),
         ModelFacts(str(facts["name"]), f"step {facts['step']}", model.identity),
+        parts,
     )
 
 

@@ -1,13 +1,22 @@
-"""`assay lineage`: where a sample comes from and where it went. `assay attribution`: whom a checkpoint owes what."""
+"""`assay lineage`: a picture's, checkpoint's or sample's way. `assay attribution`: whom a checkpoint owes what."""
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from pipelines.commands.common import JsonOption, print_json
+from training.hallmark.command_verify import (
+    KeyOption,
+    ModelOption,
+    RegistryOption,
+    TrustOption,
+    WordsOption,
+    printable,
+)
 
 RunOption = Annotated[str, typer.Option("--run", metavar="RUN", help="Run directory of the dataset.")]
 PoolOption = Annotated[str, typer.Option("--pool", metavar="AMOUNT", help="What is shared out, for example 1000.00.")]
@@ -19,19 +28,45 @@ LimitOption = Annotated[int, typer.Option("--limit", min=1, help="Creators to pr
 
 
 def lineage(
-    uid: Annotated[str, typer.Argument(metavar="UID", help="A sample's uid: 32 hex digits.")],
+    what: Annotated[
+        str,
+        typer.Argument(metavar="FILE|CHECKPOINT|UID", help="A picture, a checkpoint's folder, or a sample's uid."),
+    ],
     run: RunOption,
+    trust: TrustOption = None,
+    registry: RegistryOption = None,
+    watermark_key: KeyOption = None,
+    words: WordsOption = 4,
+    model: ModelOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Tell a sample's decision and reasons, its shard, the dataset's versions and the checkpoints that hold it."""
+    """Tell where a picture, a checkpoint or a sample comes from, and where it went.
+
+    A picture leads to checkpoint, dataset, shards, recipe, rules and registry, and to the opt-outs applied since;
+    where its credential is gone, through its mark or its likeness. Exit code 3: the way is lost.
+    """
     from pipelines.run.directory import open_run
     from training.data.lineage import trace
 
-    found = trace(open_run(run), uid)
-    if as_json:
-        print_json(found)
+    path, opened = Path(what), open_run(run)
+    if not path.exists():
+        found = trace(opened, what)
+        print_json(found) if as_json else print("\n".join(_words(found)))
+        return
+
+    from training.hallmark.against import Against, read_picture, verifier_of
+    from training.picture_lineage import checkpoint_lineage, picture_lineage
+    from training.picture_lineage import words as lines_of
+
+    if path.is_dir():
+        found = checkpoint_lineage(path, opened)
     else:
-        print("\n".join(_words(found)))
+        with ExitStack() as stack:
+            verifier = verifier_of(Against(trust, registry, watermark_key, words, model), stack)
+            found = picture_lineage(verifier.verify(what, read_picture(path)), opened)
+    print_json(found) if as_json else print("\n".join(printable(line) for line in lines_of(found)))
+    if not found["found"]:
+        raise typer.Exit(3)
 
 
 def attribution(
@@ -47,9 +82,11 @@ def attribution(
     """Tell what a checkpoint has seen of each creator, and the creator's share of a pool of compensation."""
     from filters.errors import BadInput
     from pipelines.run.directory import open_run
+    from training.checkpoints import verified_facts
     from training.data.attribution import RULES, attribute
     from training.data.exposure import load_exposure
 
+    identity = str(verified_facts(checkpoint)["checkpoint"])
     exposure = load_exposure(checkpoint)
     urls = sorted({view.url for view in exposure.views.values()})
     if run is None and len(urls) != 1:
@@ -67,10 +104,12 @@ def attribution(
             }
             for share in shares
         ]
-        body = {"checkpoint": str(checkpoint), "pool": str(sum(share.amount for share in shares)), "rule": rule}
+        body = {"checkpoint": str(checkpoint), "sha256": identity, "rule": rule}
+        body["pool"] = str(sum(share.amount for share in shares))
         print_json({**body, "rule_in_words": RULES[rule], "exposures": total, "creators": rows})
         return
-    print(f"{checkpoint}: {total:,} exposures to {_works(shares):,} works by {len(shares):,} creators")
+    works = f"{_works(shares):,} works by {len(shares):,} creators"
+    print(f"{checkpoint} ({identity[:16]}…): {total:,} exposures to {works}")
     print(f"pool {sum(share.amount for share in shares)}, shared out {RULES[rule]}")
     for share in shares[:limit]:
         creator = share.creator or "(no creator stated)"

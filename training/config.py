@@ -15,6 +15,7 @@ from pipelines.run.checked_yaml import checked
 from training.config_base import Section
 from training.config_data import Data
 from training.config_loop import Checkpoints, Logs, Loop, Optimiser
+from training.config_method import Full, Method
 from training.config_models import Autoencoder, Denoiser, Text
 from training.config_objective import Objective
 
@@ -25,6 +26,7 @@ class Config(Section):
     version: Literal[1] = Field(1, description="version of this format")
     name: str = Field(min_length=1, max_length=100, pattern=r"^[\w .-]+$", description="name of the model")
     seed: int = Field(0, ge=0, lt=2**63, description="decides initial weights, noise and levels")
+    method: Method = Field(Full(), description="where training begins, and what is trained; its keys stand below")
     data: Data = Data()
     autoencoder: Autoencoder = Autoencoder()
     text: Text = Text()
@@ -51,11 +53,15 @@ class Config(Section):
         return self
 
     def fingerprint(self) -> str:
-        """Return the SHA-256 (64 hex digits) of what decides the weights: all but names, logs and speed."""
+        """Return the SHA-256 (64 hex digits) of what decides the weights: all but names, logs, speed and places.
+
+        A base is told by its hash, which a checkpoint's facts name, not by where it lies.
+        """
         content = self.model_dump(
             mode="json",
             exclude={
                 "name": True,
+                "method": True if isinstance(self.method, Full) else {"base"},
                 "checkpoints": True,
                 "logs": True,
                 "loop": {"device", "threads", "compile"},

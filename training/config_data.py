@@ -70,6 +70,13 @@ class Data(Section):
     caption_dropout: float = Field(
         0.1, ge=0, le=1, description="share of captions left empty, for guidance (arXiv:2207.12598: 0.1 to 0.2)"
     )
+    held_out: float = Field(
+        0.0,
+        ge=0,
+        le=0.5,
+        description="share of the samples that the training never sees, chosen by a hash of the uid; assay evaluate "
+        "generation measures on them (0.02 to 0.1 is usual)",
+    )
     workers: int = Field(
         2, ge=0, le=256, description="decoding processes; 0 decodes in the training process, unguarded against crashes"
     )

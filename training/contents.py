@@ -49,13 +49,19 @@ class AutoencoderContents:
 
 @dataclass(frozen=True)
 class DenoiserContents:
-    """The whole pipeline: denoiser, autoencoder, scheduler, and what plain diffusers needs to put them together."""
+    """The whole pipeline: denoiser, autoencoder, scheduler, and what plain diffusers needs to put them together.
+
+    `scheduler`: another one of diffusers' than the objective's own, None for that. `few_steps`: a distilled student's,
+    which the pipeline takes by itself, without guidance.
+    """
 
     config: Config
     network: Any
     vae: Any
     text_id: str
     text_model: str
+    scheduler: Any = None
+    few_steps: int | None = None
 
     def fill(self, folder: Path, weights: Mapping[str, dict[str, Tensor]], datasets: list[str]) -> None:
         """Write all of it."""
@@ -64,7 +70,7 @@ class DenoiserContents:
         save_network(folder / kind, self.network, weights["denoiser"])
         if self.vae is not None:
             save_network(folder / "vae", self.vae, self.vae.state_dict())
-        scheduler = scheduler_of(self.config.objective, self.vae is None)
+        scheduler = self.scheduler or scheduler_of(self.config.objective, self.vae is None)
         scheduler.save_pretrained(folder / "scheduler")
         code = Path(__file__).with_name(PIPELINE).read_text(encoding="utf-8")
         (folder / PIPELINE).write_text(code, encoding="utf-8")
@@ -78,6 +84,7 @@ class DenoiserContents:
             "text_id": self.text_id,
             "text_tokens": self.config.text.tokens,
             "dataset": datasets,
+            **({} if self.few_steps is None else {"steps": self.few_steps, "guidance": 1.0}),
         }
         (folder / INDEX).write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
 

@@ -13,6 +13,7 @@ from training.data.order import read_cursor
 from training.data.samples import ShardSet
 from training.data.view import View
 from training.gate import Gate, follow, removals
+from training.together import on_first
 
 
 class ShardFeed:
@@ -50,17 +51,14 @@ class ShardFeed:
         return self._batches.view
 
     def recheck(self, step: int) -> int:
-        """Ask the gate; return how many samples left. Raises `GateRefused` on the first process."""
-        if self._batches is None:
+        """Ask the gate; return how many samples left. Raises `GateRefused` on all processes alike."""
+        batches = self._batches
+        if batches is None:
             return 0
-        found = [self._gate.recheck(self._batches, step) if self._accelerator.is_main_process else None]
-        if self._accelerator.num_processes > 1:
-            from accelerate.utils import broadcast_object_list
-
-            broadcast_object_list(found)
-            if found[0] is not None and not self._accelerator.is_main_process:
-                follow(self._batches, found[0])
-        return len(found[0].uids) if found[0] is not None else 0
+        found = on_first(self._accelerator, lambda: self._gate.recheck(batches, step))
+        if found is not None and not self._accelerator.is_main_process:
+            follow(batches, found)
+        return len(found.uids) if found is not None else 0
 
 
 def removed(folder: Path) -> list[str]:

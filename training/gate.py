@@ -6,7 +6,6 @@ dataset has a new version, or the registry new entries; what they take out leave
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -25,7 +24,7 @@ from pipelines.registry.store import Snapshot, open_registry
 from pipelines.retraction.versions import chain_problems, retraction_records
 from pipelines.run.directory import Run
 from pipelines.run.manifest import read_manifest
-from pipelines.run.storage import Store, sha256_file
+from pipelines.run.storage import Store
 from pipelines.run.trainings import Training, record_training
 from training.data.exposure import FOLDER, Exposure
 from training.data.loader import Batches
@@ -184,19 +183,11 @@ def removals(folder: Path) -> list[dict[str, Any]]:
 def record_checkpoint(run: Run, sha256: str, path: Path, exposure: Exposure) -> None:
     """Note in the dataset's own folder that a checkpoint was trained on it, and which samples it has seen.
 
-    `sha256`: of the checkpoint (`folder_sha256`). From then on receipts of retractions name it, and `assay lineage`
-    finds it, wherever its files go.
+    `sha256`: the checkpoint's identity (`checkpoint` in its assay.json). From then on receipts of retractions name
+    it, and `assay lineage` finds it, wherever its files go.
     """
     at = datetime.now(timezone.utc).isoformat(timespec="seconds")
     newest = max(exposure.views.values(), key=lambda view: view.start)
     with soon_locked(run.store):
         exposure.save(run.store.url.rstrip("/") + "/" + FOLDER, file=f"{sha256}.parquet")
         record_training(run.store, Training(sha256, str(path), newest.content, at))
-
-
-def folder_sha256(folder: Path) -> str:
-    """Return the SHA-256 of a checkpoint's folder: over the names and hashes of its files, by name."""
-    digest = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        digest.update(f"{sha256_file(path)}  {path.relative_to(folder).as_posix()}\n".encode())
-    return digest.hexdigest()

@@ -16,6 +16,7 @@ from training.data.batch import Batch
 from training.data.exposure import Exposure, load_exposure
 from training.data.view import View
 from training.progress import Progress, read_progress
+from training.together import on_first
 from training.trainee import Trainee
 from training.weights import read_state, save_state
 
@@ -59,10 +60,9 @@ class StageKeeper:
         weights = {trainee.player.name: trainee.shipped() for trainee in trainees}
         state = {trainee.player.name: trainee.state() for trainee in trainees}
         self._gather()
+        on_first(self._accelerator, lambda: self._write(progress, weights, state, metrics))
         if self._accelerator.is_main_process:
-            self._write(progress, weights, state, metrics)
             self._exposure.checkpointed()
-        self._accelerator.wait_for_everyone()
 
     def _gather(self) -> None:
         """Bring the counts of all processes to the first one."""

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import torch
 
 from filters.errors import AssayError
+from training.activity import watched
 from training.config import Config
 from training.config_loop import Optimiser
 from training.data.batch import Batch
@@ -228,12 +229,18 @@ class Trainer:
             self._diagnose(prepared[-1])
 
     def _diagnose(self, given: Any) -> None:
-        """Write the distribution of gradients and what the stage finds out about its networks."""
-        found = self._stage.diagnose(given)
+        """Write the distributions of gradients and activations, and what the stage finds out about its networks."""
+        step, recorder = self.progress.step, self._parts.recorder
+        with watched(self._stage.players[0].network) as activity:
+            found = self._stage.diagnose(given)
         for trainee in self.trainees:
-            trainee.histograms(self.progress.step, self._parts.recorder)
-        if self._parts.recorder is not None:
-            self._parts.recorder.scalars(self.progress.step, found)
+            trainee.histograms(step, recorder)
+        if recorder is not None:
+            name = self._stage.name
+            for block, values in activity.sampled().items():
+                recorder.histogram(step, f"{name}/activation/{block}", values)
+            dead = {f"{name}/dead_units/{block}": share for block, share in activity.dead().items()}
+            recorder.scalars(step, {**found, **dead})
 
     def _rate(self, peak: float) -> float:
         optimiser: Optimiser = self._config.optimiser

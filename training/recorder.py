@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import importlib.util
 import io
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,8 @@ class Recorder:
 
     def __init__(self, folder: Path, stage: str, logs: Logs, name: str) -> None:
         self._store, self._stage = Store(str(folder)), stage
-        self._board: Any = _board(folder / "tensorboard" / stage) if logs.tensorboard else None
+        self._events = folder / "tensorboard" / stage
+        self._board: Any = _board(self._events, None) if logs.tensorboard else None
         self._wandb: Any = _wandb(logs.wandb, folder, f"{name} {stage}") if logs.wandb else None
         self._path = folder / METRICS
 
@@ -36,6 +38,9 @@ class Recorder:
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows([_HEAD, *rows])
         self._store.write(METRICS, text.getvalue().encode())
+        if self._board is not None:  # its files only grow: a new one tells readers what of the old ones is void
+            self._board.close()
+            self._board = _board(self._events, step + 1)
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Write one window's numbers."""
@@ -50,8 +55,8 @@ class Recorder:
             self._wandb.log({f"{self._stage}/{name}": value for name, value in values.items()}, step=step)
 
     def histogram(self, step: int, name: str, values: Sequence[float]) -> None:
-        """Write a distribution to TensorBoard, and its quartiles to the CSV."""
-        ordered = sorted(values)
+        """Write a distribution to TensorBoard, and its quartiles to the CSV; what is no finite number is left out."""
+        ordered = sorted(value for value in values if math.isfinite(value))
         if not ordered:
             return
         marks = {f"{name}/q{part}": ordered[(len(ordered) - 1) * part // 100] for part in (0, 25, 50, 75, 100)}
@@ -83,12 +88,13 @@ def read_metrics(path: Path) -> list[list[str]]:
     return [row for row in rows if len(row) == len(_HEAD) and row[1].isdigit()]
 
 
-def _board(folder: Path) -> Any:
+def _board(folder: Path, purge: int | None) -> Any:
+    """Return a writer of TensorBoard files, behind whose first line steps from `purge` on are void."""
     if importlib.util.find_spec("tensorboard") is None:
         return None
     from torch.utils.tensorboard import SummaryWriter
 
-    return SummaryWriter(str(folder))
+    return SummaryWriter(str(folder), purge_step=purge)
 
 
 def _wandb(project: str, folder: Path, name: str) -> Any:

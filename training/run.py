@@ -17,6 +17,7 @@ from pipelines.run.storage import Store
 from training.card import Origin, facts_of, origin_of
 from training.checkpoints import checkpoints, read_facts, require_room, sweep
 from training.config import Config, parse_config
+from training.config_method import Full
 from training.contents import CONFIG, AutoencoderContents, Contents, DenoiserContents
 from training.data.exposure import Exposure
 from training.data.loader import Caches
@@ -28,6 +29,8 @@ from training.gate import Gate, clear, record_checkpoint
 from training.keeper import Rules, StageKeeper, verify_state
 from training.latents import latent_cache
 from training.loop import Parts, Trainer
+from training.methods.base import Given, base_facts, load_base, on_base, require_same_base
+from training.methods.choosing import method_of
 from training.models.autoencoder import Codec, fit_scale, freeze, load_autoencoder, new_autoencoder
 from training.models.denoiser import new_denoiser
 from training.models.text import TextEncoder
@@ -36,6 +39,7 @@ from training.progress import Progress
 from training.recorder import Recorder
 from training.signals import Interrupts
 from training.stages import AutoencoderStage, DenoiserStage, Stage
+from training.together import on_first
 from training.weights import read_weights
 
 AUTOENCODER = "autoencoder"
@@ -67,16 +71,17 @@ class Training:
         self._main = bool(self._accelerator.is_main_process)
         self._shards = ShardSet.open(run)
         self._origin: Origin = origin_of(run)
+        self._method_facts: dict[str, Any] = {}
         self._meter = Meter(self._device.index if self._device.type == "cuda" else None, config.logs.cpu_watts)
 
     def train(self) -> Result:
         """Train to the end. Raises `AssayError` in one line, `KeyboardInterrupt` after a checkpoint."""
         with locked(Store(str(self._out))) if self._main else nullcontext(), Interrupts() as interrupts:
-            if self._main:
-                self._claim()
-            self._accelerator.wait_for_everyone()
-            network = self._autoencoder(interrupts)
-            metrics = self._denoiser(network, interrupts)
+            on_first(self._accelerator, self._claim)
+            if isinstance(self._config.method, Full):
+                metrics = self._denoiser(self._autoencoder(interrupts), interrupts)
+            else:
+                metrics = self._method(interrupts)
         step, path = checkpoints(self._out)[-1]
         facts = read_facts(path)
         return Result(path, facts["checkpoint"], step, metrics or facts["metrics"])
@@ -136,12 +141,25 @@ class Training:
         torch.manual_seed(seed_of(config.seed, "denoiser"))
         side = config.data.buckets.resolution // codec.factor
         denoiser = new_denoiser(config.denoiser, codec.channels, side, text.width)
-        caches = None
-        if config.autoencoder.cache != "none":
-            caches = Caches(latents=latent_cache(config, self._shards, codec, self._accelerator, self._say))
         stage = DenoiserStage(config, denoiser, codec, text, self._device)
         contents = DenoiserContents(config, denoiser, network, text.id, text_model)
-        return self._run_stage(stage, contents, self._out, caches, interrupts)
+        return self._run_stage(stage, contents, self._out, self._caches(codec), interrupts)
+
+    def _method(self, interrupts: Interrupts) -> dict[str, float]:
+        """Train what the configuration's method trains, on its base."""
+        base = load_base(self._config, self._config.loop.device)
+        base.network.to(self._device)
+        require_same_base(self._out, base)
+        wait = self._accelerator.wait_for_everyone
+        given = Given(self._config, base, self._out, self._main, wait, self._say)
+        method = method_of(given)
+        self._method_facts = {"base": base_facts(base), "method": method.facts()}
+        return self._run_stage(method, method, self._out, self._caches(base.codec), interrupts)
+
+    def _caches(self, codec: Codec) -> Caches | None:
+        if self._config.autoencoder.cache == "none":
+            return None
+        return Caches(latents=latent_cache(self._config, self._shards, codec, self._accelerator, self._say))
 
     def _run_stage(
         self, stage: Stage, contents: Contents, folder: Path, caches: Caches | None, interrupts: Interrupts
@@ -184,6 +202,7 @@ class Training:
             "seconds": progress.seconds,
             "energy": self._meter.named(progress.joules, logs.grams_per_kwh),
             "rollbacks": progress.rollbacks,
+            **self._method_facts,
         }
 
     def _record(self, path: Path, body: Mapping[str, Any], exposure: Exposure) -> None:
@@ -194,7 +213,7 @@ def train(config: Config, url: str, out: Path, registry: str | None, say: Callab
     """Train on the dataset at `url` into the folder `out`. Raises `GateRefused` before anything else is done."""
     run = open_run(url)
     gate = clear(run, out, registry)
-    return Training(config, run, out, gate, say).train()
+    return Training(on_base(config), run, out, gate, say).train()
 
 
 def _finished(folder: Path, steps: int) -> Path | None:

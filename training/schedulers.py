@@ -31,3 +31,20 @@ def scheduler_of(objective: Objective, pixels: bool) -> Any:
         clip_sample=pixels,
         timestep_spacing="trailing",
     )
+
+
+def few_step_scheduler_of(objective: Objective, pixels: bool, teacher_steps: int) -> Any:
+    """Return the sampler of a distilled student: diffusers' `LCMScheduler` or `FlowMatchLCMScheduler`.
+
+    It goes from noise to a clean sample at once, and back to a lower noise level for each further step
+    (arXiv:2303.01469, algorithm 1). `teacher_steps`: of the grid that the student was taught on.
+    """
+    from diffusers import DDPMScheduler, FlowMatchLCMScheduler, LCMScheduler
+
+    if objective.prediction == "flow":
+        return FlowMatchLCMScheduler(num_train_timesteps=1000, shift=1.0)
+    given = dict(scheduler_of(objective, pixels).config)
+    if objective.schedule == "sigmoid":  # known to DDPMScheduler alone
+        plain = DDPMScheduler.from_config({**given, "rescale_betas_zero_snr": False})
+        given |= {"beta_schedule": "linear", "trained_betas": plain.betas.tolist()}
+    return LCMScheduler.from_config(given, original_inference_steps=teacher_steps)

@@ -111,8 +111,13 @@ class AutoencoderStage:
         shape = (self._latents.channels, pixels.shape[2] // factor, pixels.shape[3] // factor)
         return Pictures(pixels, Draws(self._seed, step, batch.uids, self._device).normal("posterior", shape))
 
+    @torch.no_grad()
     def diagnose(self, given: Pictures) -> dict[str, float]:
-        """Return nothing: the parts of the loss tell enough of an autoencoder."""
+        """Return no numbers, the parts of the loss are enough; a few pictures pass, for those who watch."""
+        plain = self._latents.network
+        training = plain.training
+        Autoencoding(plain.eval())(given.pixels[:8], given.noise[:8])
+        plain.train(training)
         return {}
 
     def _autoencoder(self, network: nn.Module, given: Pictures, step: int) -> Measured:
@@ -173,7 +178,7 @@ class DenoiserStage:
     def prepare(self, batch: Batch, step: int) -> Noisy:
         """Encode pictures and captions; draw levels and noise."""
         draws = Draws(self._seed, step, batch.uids, self._device)
-        x0 = self._latents(batch, draws)
+        x0 = self.latents(batch, draws)
         noise = draws.normal("noise", x0.shape[1:])
         alpha, sigma, steps, levels = levels_of(self._objective, draws, self._bars)
         text = self._text.encode(batch.captions)
@@ -188,7 +193,8 @@ class DenoiserStage:
         share = dead_units(network, given.xt[few], given.levels[few], given.text[few], given.mask[few])
         return {"denoiser/dead_units": share}
 
-    def _latents(self, batch: Batch, draws: Draws) -> Tensor:
+    def latents(self, batch: Batch, draws: Draws) -> Tensor:
+        """Return a batch's clean latents, float32 (n, channels, h, w): cached ones, else drawn from the posterior."""
         if batch.latents is not None:
             return batch.latents.to(self._device, torch.float32, non_blocking=True)
         pixels = scaled(batch.images.to(self._device, non_blocking=True))
@@ -197,8 +203,11 @@ class DenoiserStage:
         return self._codec.encode(pixels, draws.normal("posterior", shape) if factor > 1 else None)
 
     def _denoiser(self, network: nn.Module, given: Noisy, step: int) -> Measured:
+        return self.pays(denoise(network, given.xt, given.levels, given.text, given.mask), given)
+
+    def pays(self, output: Tensor, given: Noisy) -> Measured:
+        """Return what a denoiser pays that gave `output`, of the shape of `given.wanted`."""
         objective = self._objective
-        output = denoise(network, given.xt, given.levels, given.text, given.mask)
         errors = squared_error(output, given.wanted)
         losses = errors
         if objective.min_snr_gamma is not None:

@@ -29,7 +29,7 @@ class Trainee:
         if loop.compile:
             network.compile()
         made = torch.optim.AdamW(
-            network.parameters(),
+            [parameter for parameter in network.parameters() if parameter.requires_grad],
             lr=player.rate,
             betas=optimiser.betas,
             eps=optimiser.epsilon,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
+import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -32,8 +34,13 @@ _SPREAD = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True)
 
 
 def state_of(network: nn.Module) -> dict[str, Tensor]:
-    """Return all weights by name on the CPU; with FSDP on the first process only. All processes must call it."""
-    return {name: torch.as_tensor(value) for name, value in get_model_state_dict(network, options=_WHOLE).items()}
+    """Return the weights by name on the CPU; with FSDP on the first process only. All processes must call it.
+
+    Of a network that is partly frozen, only the values that require gradients: the rest is its base's.
+    """
+    state = {name: torch.as_tensor(value) for name, value in get_model_state_dict(network, options=_WHOLE).items()}
+    trained = _trained(network)
+    return {name: value for name, value in state.items() if trained is None or name in trained}
 
 
 def optimiser_of(network: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Any]:
@@ -42,8 +49,19 @@ def optimiser_of(network: nn.Module, optimiser: torch.optim.Optimizer) -> dict[s
 
 
 def put_state(network: nn.Module, state: dict[str, Tensor]) -> None:
-    """Set all weights, as `state_of` returned them."""
-    set_model_state_dict(network, dict(state), options=_spread())
+    """Set the weights, as `state_of` returned them. Raises `ValueError` for those of another network."""
+    options, trained = _spread(), _trained(network)
+    if trained is not None:
+        if state and state.keys() != trained:  # with FSDP they are on the first process alone
+            raise ValueError(f"weights of other names: {sorted(state.keys() ^ trained)[:3]}")
+        options = dataclasses.replace(options, strict=False)
+    set_model_state_dict(network, dict(state), options=options)
+
+
+def _trained(network: nn.Module) -> set[str] | None:
+    """Return the names of what requires gradients, without DDP's prefix; None where nothing is frozen."""
+    named = [(name.removeprefix("module."), one.requires_grad) for name, one in network.named_parameters()]
+    return None if all(trains for _, trains in named) else {name for name, trains in named if trains}
 
 
 def put_optimiser(network: nn.Module, optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
@@ -61,10 +79,28 @@ def whole(values: list[Tensor]) -> list[Tensor]:
     return [(value.full_tensor() if hasattr(value, "full_tensor") else value).detach().cpu() for value in values]
 
 
-def save_weights(path: Path, state: Mapping[str, Tensor]) -> None:
-    """Write a safetensors file. Raises `OSError` where the disk is full."""
+def save_weights(path: Path, state: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+    """Write a safetensors file, `metadata` in its head; the same values give the same bytes.
+
+    Raises `OSError` where the disk is full.
+    """
+    head = {"format": "pt", **(metadata or {})}
     with _disk_errors(path):
-        save_file({name: value.contiguous() for name, value in state.items()}, path, metadata={"format": "pt"})
+        save_file({name: value.contiguous() for name, value in state.items()}, path, metadata=head)
+        _sort_metadata(path)
+
+
+def _sort_metadata(path: Path) -> None:
+    """Bring the head's metadata into order in place: the library writes several entries in one that changes."""
+    with path.open("r+b") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        head = json.loads(stream.read(length))
+        head["__metadata__"] = dict(sorted(head["__metadata__"].items()))
+        text = json.dumps(head, separators=(",", ":"), ensure_ascii=False).encode()
+        if len(text) > length:
+            raise ValueError(f"{path}: the head's text has another length than the library's")
+        stream.seek(8)
+        stream.write(text.ljust(length))
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

@@ -23,10 +23,11 @@ from pipelines.commands.main import invoke
 from pipelines.jobs.apply import apply
 from pipelines.jobs.retract import Keys
 from pipelines.registry.store import create_registry, open_registry
+from training.checkpoints import read_facts, write_checkpoint
 from training.data.attribution import largest_remainder
 from training.data.exposure import Exposure
 from training.data.loader import Batches
-from training.gate import clear, folder_sha256, follow, record_checkpoint, removals
+from training.gate import clear, follow, record_checkpoint, removals
 
 KEYS = Keys(Ed25519PrivateKey.generate())
 
@@ -255,9 +256,8 @@ def trained(own, tmp_path, monkeypatch):
         gate.recheck(batches, 10)
         for batch in islice(batches, 15):
             exposure.add(batch, batches.view)
-    checkpoint = folder / "step-25"
-    exposure.save(checkpoint, folder)
-    record_checkpoint(opened(own), folder_sha256(checkpoint), checkpoint, exposure)
+    checkpoint, facts = write_checkpoint(folder, 25, lambda place: exposure.save(place, folder), {})
+    record_checkpoint(opened(own), facts["checkpoint"], checkpoint, exposure)
     return own, checkpoint, exposure
 
 
@@ -276,7 +276,7 @@ def test_lineage_names_decision_versions_and_checkpoints(trained, capsys):
     assert (seen["exposures"], seen["path"], seen["checkpoint"]) == (
         counts[kept],
         str(checkpoint),
-        folder_sha256(checkpoint),
+        read_facts(checkpoint)["checkpoint"],
     )
     assert invoke(["lineage", gone, "--run", run, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -323,6 +323,29 @@ def test_attribution_adds_up_to_the_pool_and_follows_the_rule(trained, capsys):
         assert mine["works"] == len(set(counts) & of_artist(own, 3))
 
 
+def _changed_log(checkpoint: Path) -> str:
+    (checkpoint / "exposure.parquet").write_bytes((checkpoint / "exposure.parquet").read_bytes() + b" ")
+    return "exposure.parquet is missing or was changed"
+
+
+def _other_identity(checkpoint: Path) -> str:
+    text = (checkpoint / "assay.json").read_text()
+    (checkpoint / "assay.json").write_text(text.replace(read_facts(checkpoint)["checkpoint"], "0" * 64))
+    return "do not give the identity"
+
+
+@pytest.mark.parametrize("spoil", [_changed_log, _other_identity])
+def test_the_log_of_a_checkpoint_that_is_not_what_it_states_counts_nowhere(trained, capsys, spoil):
+    own, checkpoint, exposure = trained
+    words, kept = spoil(checkpoint), next(iter(exposure.counts()))
+    assert invoke(["attribution", str(checkpoint), "--pool", "10"]) == 2
+    assert words in capsys.readouterr().err
+    for name in (own / "run" / "exposures").glob("*.parquet"):
+        name.unlink()
+    assert invoke(["lineage", kept, "--run", str(own / "run")]) == 0
+    assert "unknown: its exposure log is gone" in capsys.readouterr().out
+
+
 def test_shares_are_the_largest_remainders():
     assert largest_remainder([1, 1, 1], 100) == [34, 33, 33]
     assert largest_remainder([50, 30, 20], 7) == [4, 2, 1]
@@ -345,7 +368,7 @@ def test_attribution_refuses_another_run_and_impossible_pools(trained, tmp_path,
         assert invoke(["attribution", str(checkpoint), f"--pool={pool}"]) == 2
         assert "--pool" in capsys.readouterr().err
     assert invoke(["attribution", str(tmp_path), "--pool", "10"]) == 2
-    assert "no such file" in capsys.readouterr().err
+    assert "not a checkpoint of assay train" in capsys.readouterr().err
     assert invoke(["attribution", str(checkpoint), "--pool", "10", "--limit", "2"]) == 0
     assert "3 more creators" in capsys.readouterr().out
 

@@ -5,6 +5,7 @@ import os
 
 import pytest
 import torch
+from safetensors import safe_open
 from tiny import run, tiny
 
 from filters.errors import BadInput
@@ -243,3 +244,14 @@ def test_dead_units_are_counted_and_nothing_is_changed():
         for parameter in network.parameters():
             parameter.zero_()
     assert dead_units(network, *given) > 0.9
+
+
+def test_the_same_weights_and_metadata_give_the_same_bytes(tmp_path):
+    metadata = {"one": '{"deep": "\u00fc\n"}', "two": "2", "three": "3"}
+    files = [tmp_path / f"{number}.safetensors" for number in range(20)]
+    for path in files:
+        save_weights(path, {"b": torch.ones(2), "<a>": torch.zeros(3, 1)}, metadata)
+    assert len({path.read_bytes() for path in files}) == 1
+    with safe_open(files[0], framework="pt") as file:
+        assert file.metadata() == {"format": "pt", **metadata}
+        assert torch.equal(file.get_tensor("b"), torch.ones(2))

@@ -1,6 +1,7 @@
 """The training configuration refuses what cannot be, with file, line and key."""
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
@@ -87,7 +88,9 @@ def test_a_missing_file_is_named(tmp_path):
         load_config(tmp_path / "none.yaml")
 
 
-@pytest.mark.parametrize("name", ["demo", "cifar10", "sd-scale"])
+@pytest.mark.parametrize(
+    "name", ["demo", "cifar10", "sd-scale", "lora", "textual-inversion", "controlnet", "consistency", "progressive"]
+)
 def test_examples_are_whole(name):
     path = ROOT / "examples" / "train" / f"{name}.yaml"
     assert load_config(path).name == name
@@ -99,7 +102,10 @@ def test_every_knob_says_what_it_is():
 
     def fields(model):
         for name, field in model.model_fields.items():
-            if hasattr(field.annotation, "model_fields"):
+            if name == "method":
+                for kind in get_args(field.annotation):
+                    yield from ((f"{kind.__name__}.{inner}", text) for inner, text in fields(kind))
+            elif hasattr(field.annotation, "model_fields"):
                 yield from ((f"{name}.{inner}", text) for inner, text in fields(field.annotation))
             else:
                 yield name, field.description

@@ -28,8 +28,8 @@ class Batch:
     empty where latents are cached. `captions`: b texts, empty where dropped; `dropped` bool (b,). `weights` float32
     (b,): of each sample's loss, 1 on average over the dataset. `sizes` int32 (b, 2): height and width of the upright
     picture; `crops` int32 (b, 2): top and left of the crop, in the resized picture; `flipped` bool (b,). `planned`:
-    samples of the global batch over all processes, without removed ones. `latents`, `embeddings`: cached ones
-    (b, ...), None without a cache. `unreadable`: samples of this share that could not be read, which are in none of
+    samples of the global batch over all processes, without removed ones. `latents`: cached ones (b, ...),
+    None without a cache. `unreadable`: samples of this share that could not be read, which are in none of
     the above.
     """
 
@@ -49,7 +49,6 @@ class Batch:
     flipped: torch.Tensor
     planned: int
     latents: torch.Tensor | None = None
-    embeddings: torch.Tensor | None = None
     unreadable: tuple[Unreadable, ...] = field(default=())
 
     def __len__(self) -> int:

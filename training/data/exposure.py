@@ -31,7 +31,7 @@ FILE = "exposure.parquet"
 #: Where a run keeps what each checkpoint has seen of it.
 FOLDER = "exposures"
 
-_SCHEMA = pa.schema(
+EXPOSURE = pa.schema(
     [
         pa.field("view", pa.string(), nullable=False, metadata={"doc": "name of the view whose samples are counted"}),
         pa.field("shard", pa.string(), nullable=False, metadata={"doc": "shard of the dataset at that time"}),
@@ -109,11 +109,11 @@ class Exposure:
                 of_shard = view.shard == number
                 columns = (total[of_shard], self.since[name][of_shard])
                 rows.append((name, shard, *(counts.astype("<u4").tobytes() for counts in columns)))
-        arrays = [pa.array([row[at] for row in rows], _SCHEMA.field(at).type) for at in range(4)]
+        arrays = [pa.array([row[at] for row in rows], EXPOSURE.field(at).type) for at in range(4)]
         facts = {"views": {name: [self.views[name].url, self.views[name].content] for name in sorted(self.total)}}
         metadata = {"artefact": "exposure", "schema_version": SCHEMA_VERSION, "exposure": json.dumps(facts)}
         buffer = io.BytesIO()
-        table = pa.Table.from_arrays(arrays, schema=_SCHEMA.with_metadata(metadata))
+        table = pa.Table.from_arrays(arrays, schema=EXPOSURE.with_metadata(metadata))
         pq.write_table(table, buffer, compression="zstd")
         return buffer.getvalue()
 

@@ -1,4 +1,4 @@
-"""Cached latents and caption embeddings: one parquet a shard, under a key that names all that made them.
+"""Cached latents: one parquet a shard, under a key that names all that made them.
 
 The files stand in the run's `latents/`, each row with its uid, so that a retraction deletes rows there as
 everywhere else (`pipelines.retraction.rewrite.purge_latents`). The key is in the name and in the file; what does not
@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
@@ -37,12 +37,11 @@ _DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torc
 class Key:
     """All that a cached tensor depends on, beside the sample.
 
-    `kind`: latents of pictures or embeddings of captions; `model`: the autoencoder's or text encoder's id, by the hash
-    of its weights; `sizes`: (width, height) of the buckets (none for captions); `crop`: which part of the picture;
-    `dtype` of the numbers; `scale`, `shift`: what the latents were multiplied by and moved by.
+    `model`: the autoencoder's id, by the hash of its weights; `sizes`: (width, height) of the buckets; `crop`: which
+    part of the picture; `dtype` of the numbers; `scale`, `shift`: what the latents were multiplied by and moved by.
     """
 
-    kind: Literal["latents", "captions"]
+    kind: Literal["latents"]
     model: str
     sizes: tuple[tuple[int, int], ...] = ()
     crop: str = "centre"
@@ -59,13 +58,13 @@ class Key:
 
 @dataclass(frozen=True)
 class Entry:
-    """One cached tensor, and the picture's height, width, and its crop's top and left (zeros for captions)."""
+    """One cached tensor, and the picture's height, width, and its crop's top and left."""
 
     tensor: torch.Tensor
     geometry: tuple[int, int, int, int] = (0, 0, 0, 0)
 
 
-_SCHEMA = pa.schema(
+LATENTS = pa.schema(
     [
         pa.field("uid", pa.string(), nullable=False, metadata={"doc": "as in samples"}),
         pa.field("shape", pa.list_(pa.int32()), nullable=False, metadata={"doc": "shape of the tensor"}),
@@ -154,7 +153,7 @@ class LatentCache:
             return _Loaded(np.empty((0, 2), dtype=np.uint64), self._table([], []))
         table = read_table(self._store, name)
         key = (table.schema.metadata or {}).get(b"key")
-        if key != self.key.ident.encode() or not table.schema.equals(_SCHEMA):
+        if key != self.key.ident.encode() or not table.schema.equals(LATENTS):
             raise BadInput(f"{self._store.url}/{name}: not of the key in its name; delete the file")
         loaded = _Loaded(uid_words(table.column("uid").to_pylist(), f"{self._store.url}/{name}"), table)
         self._loaded[name] = loaded
@@ -181,7 +180,7 @@ class LatentCache:
             pa.array([entry.geometry for entry in entries], pa.list_(pa.int32(), 4)),
         ]
         metadata = {"artefact": FOLDER, "schema_version": SCHEMA_VERSION, "key": self.key.ident}
-        return pa.Table.from_arrays(columns, schema=_SCHEMA.with_metadata(metadata))
+        return pa.Table.from_arrays(columns, schema=LATENTS.with_metadata(metadata))
 
 
 def stacked(entries: list[Entry]) -> torch.Tensor:
@@ -191,23 +190,3 @@ def stacked(entries: list[Entry]) -> torch.Tensor:
             "cached tensors of one size of picture differ in shape; delete the run's latents/ and fill it anew"
         )
     return torch.stack([entry.tensor for entry in entries]) if entries else torch.empty(0)
-
-
-Encode = Callable[[list[str]], torch.Tensor]
-
-
-def fill_captions(cache: LatentCache, shards: ShardSet, encode: Encode, batch: int = 256) -> int:
-    """Cache the embeddings of all captions that have none; return how many were computed.
-
-    `encode` turns captions into a tensor (n, tokens, dimension).
-    """
-    done = 0
-    for shard in range(len(shards.shards)):
-        rows = cache.missing(shards, shard)
-        entries: list[Entry] = []
-        for start in range(0, len(rows), batch):
-            entries += [Entry(tensor) for tensor in encode(shards.captions(rows[start : start + batch]))]
-        if len(rows):
-            cache.add(shards, shard, rows, entries)
-        done += len(rows)
-    return done

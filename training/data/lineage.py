@@ -13,6 +13,7 @@ from pipelines.retraction.versions import retraction_records, versions_with
 from pipelines.run.directory import Run
 from pipelines.run.manifest import read_manifest
 from pipelines.run.trainings import Training, trainings
+from training.checkpoints import read_facts, verified_facts
 from training.data.exposure import FILE, FOLDER, load_exposure
 from training.data.mixing import uid_words
 
@@ -92,11 +93,23 @@ def _contents(run: Run) -> list[str]:
 
 
 def _times(run: Run, training: Training, uid: str) -> int | None:
-    """Return how often a checkpoint has seen a sample; None where no log of it is left."""
+    """Return how often a checkpoint has seen a sample; None where no log of it is left.
+
+    Another checkpoint may lie at its place by now, or one whose files were changed: their logs say nothing of it.
+    """
     kept = f"{FOLDER}/{training.checkpoint}.parquet"
     if run.store.exists(kept):
         folder = run.store.url.rstrip("/") + "/" + FOLDER
         return load_exposure(folder, f"{training.checkpoint}.parquet").of(uid)
-    if (Path(training.path) / FILE).exists():
-        return load_exposure(training.path).of(uid)
-    return None
+    folder_of_it = Path(training.path)
+    if not (folder_of_it / FILE).exists() or not _is(folder_of_it, training.checkpoint):
+        return None
+    return load_exposure(folder_of_it).of(uid)
+
+
+def _is(folder: Path, identity: str) -> bool:
+    """Tell whether a folder holds the checkpoint of this identity, every file as it was written."""
+    try:
+        return str(read_facts(folder)["checkpoint"]) == identity and bool(verified_facts(folder))
+    except BadInput:
+        return False

@@ -35,15 +35,18 @@ _MOVED = frozenset({BYTES_CHANGED, FILE_UNREADABLE, NOT_CACHED})
 
 @dataclass(frozen=True)
 class Caches:
-    """What need not be computed for each batch anew: latents of pictures, embeddings of captions."""
+    """What need not be computed for each batch anew: latents of pictures.
+
+    Captions' vectors are not kept on the disk: at 37 kB a caption (24 tokens) they are larger than most pictures'
+    latents, and the text encoder keeps those of the newest captions in memory (`text.cache_mb`).
+    """
 
     latents: LatentCache | None = None
-    captions: LatentCache | None = None
 
     @property
     def all(self) -> list[LatentCache]:
         """Return those there are."""
-        return [cache for cache in (self.latents, self.captions) if cache is not None]
+        return [self.latents] if self.latents is not None else []
 
 
 @dataclass
@@ -245,7 +248,6 @@ class Batches:
         if ahead.task is not None:
             pixels, outcomes = self._decoding().result(ahead.task)
         latents = _cached(self.caches.latents, self.shards, rows, outcomes)
-        embeddings = _cached(self.caches.captions, self.shards, rows, outcomes)
         # what is not where it was may have been moved or taken out by a retraction
         if any(outcome.reason in _MOVED for outcome in outcomes) and self._changed():
             return None
@@ -275,7 +277,6 @@ class Batches:
             flipped=torch.from_numpy(drawn.flip),
             planned=int(scene.there[ahead.whole.rows].sum()),
             latents=stacked([latents[int(at)] for at in chosen]) if self.caches.latents else None,
-            embeddings=stacked([embeddings[int(at)] for at in chosen]) if self.caches.captions else None,
             unreadable=tuple(failed),
         )
 

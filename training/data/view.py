@@ -21,23 +21,25 @@ from pipelines.run.schema import SCHEMA_VERSION, check_version
 from pipelines.run.storage import Store
 from training.config_data import Data
 from training.data.buckets import assign, bucket_sizes
+from training.data.held_out import held_out
+from training.data.mixing import find_words
 from training.data.samples import ShardSet
 
 FOLDER = "views"
 
-_SCHEMA = pa.schema(
+VIEWS = pa.schema(
     [
-        pa.field("uid", pa.binary(16), nullable=False),
-        pa.field("shard", pa.int32(), nullable=False),
-        pa.field("weight", pa.float32(), nullable=False),
-        pa.field("bucket", pa.int16(), nullable=False),
+        pa.field("uid", pa.binary(16), nullable=False, metadata={"doc": "the 32 hex digits as bytes"}),
+        pa.field("shard", pa.int32(), nullable=False, metadata={"doc": "place in the list of shards, from 0"}),
+        pa.field("weight", pa.float32(), nullable=False, metadata={"doc": "sampling weight, as in the sidecar"}),
+        pa.field("bucket", pa.int16(), nullable=False, metadata={"doc": "place in the list of sizes, from 0"}),
     ]
 )
 
 
 @dataclass(frozen=True)
 class View:
-    """The n samples of one version of a dataset as they were when a training began an epoch with it.
+    """The n samples of one version of a dataset, less those held out, as they were when an epoch began with it.
 
     `words`, `weight` as in `ShardSet`; `shard` int32: place in `shards`; `bucket` int16: place in `sizes`, (width,
     height) pairs. `start`: the first epoch with this view; `carried` int64: rows left over from the epoch before.
@@ -58,13 +60,20 @@ class View:
 
     @classmethod
     def of(cls, shards: ShardSet, config: Data, start: int, carried: np.ndarray) -> View:
-        """Return the view of a dataset's samples from epoch `start` on; `carried`: uids (m, 2) left over."""
+        """Return the view of a dataset's samples from epoch `start` on, but those that the configuration holds out.
+
+        `carried`: uids (m, 2) left over. Raises `BadInput` where nothing is left to train on.
+        """
         sizes = bucket_sizes(config.buckets)
-        rows = shards.find(carried)
-        numbers = shards.shard_of(np.arange(len(shards))).astype(np.int32)
-        bucket = assign(shards.width, shards.height, sizes)
+        used = np.flatnonzero(~held_out(shards.words, config.held_out))
+        if not len(used) or not shards.weight[used].any():
+            raise BadInput(f"{shards.url}: data.held_out {config.held_out:g} leaves no sample to train on; lower it")
+        words = shards.words[used]
+        rows = find_words(words, carried)
+        numbers = shards.shard_of(used).astype(np.int32)
+        bucket = assign(shards.width[used], shards.height[used], sizes)
         head = (shards.url, shards.content, order_digest(config), start, shards.shards, tuple(sizes))
-        return cls(*head, shards.words, numbers, shards.weight, bucket, rows[rows >= 0])
+        return cls(*head, words, numbers, shards.weight[used], bucket, rows[rows >= 0])
 
     @property
     def name(self) -> str:
@@ -90,9 +99,7 @@ class View:
         metadata = {"artefact": FOLDER, "schema_version": SCHEMA_VERSION, "view": json.dumps(facts)}
         columns = [uids, pa.array(self.shard), pa.array(self.weight, pa.float32()), pa.array(self.bucket)]
         buffer = io.BytesIO()
-        pq.write_table(
-            pa.Table.from_arrays(columns, schema=_SCHEMA.with_metadata(metadata)), buffer, compression="zstd"
-        )
+        pq.write_table(pa.Table.from_arrays(columns, schema=VIEWS.with_metadata(metadata)), buffer, compression="zstd")
         return buffer.getvalue()
 
     def save(self, store: Store) -> None:
@@ -105,6 +112,8 @@ class View:
 def order_digest(config: Data) -> str:
     """Return 8 hex digits over all settings that decide which sample comes when, and at which size."""
     decisive = config.model_dump(mode="json", include={"batch", "seed", "weighting", "shuffle_shards", "buckets"})
+    if config.held_out:  # not where there is none: trainings from before the key keep their order's digest
+        decisive["held_out"] = config.held_out
     return hashlib.blake2b(json.dumps(decisive, sort_keys=True).encode(), digest_size=4).hexdigest()
 
 

@@ -19,6 +19,9 @@ SOURCE_TYPES = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 #: Label of our own assertion, and the version of its fields.
 LABEL, VERSION = "org.assay-data.hallmark", 1
 
+#: Label of the ingredient that is a signed picture which this one was made from.
+PARENT = "parent"
+
 _USES = ("allowed", "notAllowed", "constrained")
 _MAX_PROMPT = 10_000
 
@@ -44,8 +47,19 @@ class DatasetFacts:
 
 
 @dataclass(frozen=True)
+class Part:
+    """A further model that took part, such as a control network, and the dataset that it was trained on."""
+
+    model: ModelFacts
+    dataset: DatasetFacts
+
+
+@dataclass(frozen=True)
 class Facts:
-    """What is known about one picture. `provider` is who answers for it; `parameters` are the sampler's settings."""
+    """What is known about one picture. `provider` is who answers for it; `parameters` are the sampler's settings.
+
+    `parts`: models beside the main one.
+    """
 
     model: ModelFacts
     dataset: DatasetFacts
@@ -53,11 +67,13 @@ class Facts:
     provider: str
     created_at: datetime
     parameters: Mapping[str, str | int | float] = field(default_factory=dict)
+    parts: tuple[Part, ...] = ()
 
     def __post_init__(self) -> None:
-        for what, digest in (("checkpoint", self.model.checkpoint), ("dataset", self.dataset.content_hash)):
-            if not is_digest(digest):
-                raise BadInput(f"{what} {digest[:80]!r}: not a SHA-256 of 64 hex digits")
+        for one in self._models():
+            for what, digest in (("checkpoint", one.model.checkpoint), ("dataset", one.dataset.content_hash)):
+                if not is_digest(digest):
+                    raise BadInput(f"{what} {digest[:80]!r}: not a SHA-256 of 64 hex digits")
         if self.created_at.tzinfo is None:
             raise BadInput("created_at has no time zone")
         if len(self.prompt) > _MAX_PROMPT:
@@ -68,14 +84,23 @@ class Facts:
             if isinstance(value, float) and not math.isfinite(value):
                 raise BadInput(f"{what} is {value}, which no record holds")
 
+    def _models(self) -> tuple[Part, ...]:
+        return (Part(self.model, self.dataset), *self.parts)
+
     def _values(self) -> list[tuple[str, object]]:
         """Return all that is put on record, by name."""
-        model, dataset = self.model, self.dataset
+        named = [
+            pair
+            for one in self._models()
+            for pair in (
+                ("the model's name", f"{one.model.name} {one.model.version}"),
+                ("the dataset's name or location", f"{one.dataset.name} {one.dataset.location}"),
+            )
+        ]
         return [
             ("the prompt", self.prompt),
             ("the provider", self.provider),
-            ("the model's name", f"{model.name} {model.version}"),
-            ("the dataset's name or location", f"{dataset.name} {dataset.location}"),
+            *named,
             *((f"the parameter {name}", value) for name, value in self.parameters.items()),
         ]
 
@@ -132,16 +157,26 @@ class Claim:
 
 
 def definition(
-    identity: str, facts: Facts, bindings: tuple[Binding, ...], fingerprint: Fingerprint, config: ClaimConfig
+    identity: str,
+    facts: Facts,
+    bindings: tuple[Binding, ...],
+    fingerprint: Fingerprint,
+    config: ClaimConfig,
+    opened: bool = False,
 ) -> dict[str, Any]:
     """Return the manifest definition for C2PA's builder.
 
-    The first action is `c2pa.created` and names dataset and model as its inputs; each watermark has a soft binding,
+    The first action is `c2pa.created` and names dataset and model as its inputs. With `opened` the picture was made
+    from a signed one, which the sealer adds as the ingredient `PARENT`: then it is `c2pa.opened`, and `c2pa.edited`
+    names dataset and model. In both cases each watermark has a soft binding,
     and `c2pa.watermarked.bound` stands where there is one. JSON holds no byte strings, so a soft binding's value is
     text; our own assertion repeats it.
     """
     assertions: list[dict[str, Any]] = [
-        {"label": "c2pa.actions", "data": {"actions": _actions(facts, bindings, config), "allActionsIncluded": True}},
+        {
+            "label": "c2pa.actions",
+            "data": {"actions": _actions(facts, bindings, config, opened), "allActionsIncluded": True},
+        },
         {"label": LABEL, "data": _own(identity, facts, bindings, fingerprint, config)},
     ]
     if config.training_mining:
@@ -155,22 +190,24 @@ def definition(
     return {
         "claim_generator_info": [{"name": "assay", "version": __version__}],
         "title": f"generated picture {identity}",
-        "ingredients": [_dataset_ingredient(facts.dataset), _model_ingredient(facts.model)],
+        "ingredients": _ingredients(facts),
         "assertions": assertions,
     }
 
 
-def _actions(facts: Facts, bindings: tuple[Binding, ...], config: ClaimConfig) -> list[dict[str, Any]]:
+def _actions(facts: Facts, bindings: tuple[Binding, ...], config: ClaimConfig, opened: bool) -> list[dict[str, Any]]:
     when = facts.created_at.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     actions: list[dict[str, Any]] = [
         {
-            "action": "c2pa.created",
+            "action": "c2pa.edited" if opened else "c2pa.created",
             "digitalSourceType": SOURCE_TYPES + config.source_type,
             "softwareAgent": {"name": facts.model.name, "version": facts.model.version},
             "when": when,
-            "parameters": {"ingredientIds": ["dataset", "model"]},
+            "parameters": {"ingredientIds": [one["label"] for one in _ingredients(facts)]},
         }
     ]
+    if opened:
+        actions.insert(0, {"action": "c2pa.opened", "when": when, "parameters": {"ingredientIds": [PARENT]}})
     if bindings:
         actions.append({"action": "c2pa.watermarked.bound", "when": when})
     return actions
@@ -196,11 +233,29 @@ def _own(
             "alg": "sha256",
             "hash": facts.model.checkpoint,
         },
+        **_own_parts(facts),
         "prompt": _prompt(facts.prompt, config),
         "parameters": dict(facts.parameters),
         "pdq": {"hash": fingerprint.pdq, "quality": fingerprint.quality},
         "watermarks": [{"alg": binding.algorithm, "value": binding.value} for binding in bindings],
     }
+
+
+def _own_parts(facts: Facts) -> dict[str, Any]:
+    """Return the entry of further models, none where there are none: such pictures' assertions stay as they were."""
+    if not facts.parts:
+        return {}
+    bodies = [
+        {
+            "name": part.model.name,
+            "version": part.model.version,
+            "alg": "sha256",
+            "hash": part.model.checkpoint,
+            "dataset": {"name": part.dataset.name, "alg": "sha256", "hash": part.dataset.content_hash},
+        }
+        for part in facts.parts
+    ]
+    return {"parts": bodies}
 
 
 def _prompt(prompt: str, config: ClaimConfig) -> dict[str, str]:
@@ -214,6 +269,18 @@ def _prompt(prompt: str, config: ClaimConfig) -> dict[str, str]:
 def prompt_digest(prompt: str, salt: str) -> str:
     """Return the SHA-256 of salt (hex), a colon and prompt in UTF-8: whoever has the prompt can show that it fits."""
     return hashlib.sha256(f"{salt}:{prompt}".encode()).hexdigest()
+
+
+def _ingredients(facts: Facts) -> list[dict[str, Any]]:
+    """Return datasets and models, each once; the first two are the main ones."""
+    found = [_dataset_ingredient(facts.dataset), _model_ingredient(facts.model)]
+    known = {one["instance_id"] for one in found}
+    for number, part in enumerate(facts.parts, start=2):
+        for one in (_dataset_ingredient(part.dataset), _model_ingredient(part.model)):
+            if one["instance_id"] not in known:
+                known.add(one["instance_id"])
+                found.append({**one, "label": f"{one['label']}-{number}"})
+    return found
 
 
 def _dataset_ingredient(dataset: DatasetFacts) -> dict[str, Any]:

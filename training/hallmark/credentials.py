@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import threading
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from typing import Any, Literal
 import c2pa
 
 from filters.errors import AssayError, BadInput, first_line
+from training.hallmark.claim import PARENT
 from training.hallmark.keys import SigningKey
 
 #: Media types by the picture formats that are signed.
@@ -21,6 +23,8 @@ _SETTINGS: dict[str, Any] = {
     "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False, "verify_after_sign": True},
     "builder": {"thumbnail": {"enabled": False}},
 }
+
+_PARENT = {"title": "the picture that this one was made from", "relationship": "parentOf", "label": PARENT}
 
 _ALGORITHMS = {
     "es256": c2pa.C2paSigningAlg.ES256,
@@ -49,6 +53,14 @@ class TimeAuthority:
     def __post_init__(self) -> None:
         if not self.url.startswith(("http://", "https://")):
             raise BadInput(f"time stamp authority {self.url[:200]!r}: give an http:// or https:// URL")
+
+
+@dataclass(frozen=True)
+class Parent:
+    """A signed picture that another one is made from, whose credential must not be lost: its file and media type."""
+
+    data: bytes = field(repr=False)
+    media: str
 
 
 @dataclass(frozen=True)
@@ -85,15 +97,17 @@ class Sealer:
         self.key, self.authority = state
         self._handles = {}
 
-    def seal(self, picture: bytes, media: str, manifest: dict[str, Any]) -> Signed:
+    def seal(self, picture: bytes, media: str, manifest: dict[str, Any], parent: Parent | None = None) -> Signed:
         """Return the signed file. Raises `HallmarkFailed`.
+
+        The credential of `parent` becomes part of the new one; whether it held is told there.
 
         What was signed is validated before it is returned. A dead authority is told from other failures by signing
         without it, where the policy allows that.
         """
         url = self.authority.url if self.authority else None
         try:
-            return self._sign(picture, media, manifest, url)
+            return self._sign(picture, media, manifest, url, parent)
         except c2pa.C2paError as error:
             if self.authority is None:
                 raise HallmarkFailed(f"signing failed: {_reason(error)}") from None
@@ -103,14 +117,18 @@ class Sealer:
                     "the policy for an authority that is down is to refuse"
                 ) from None
         try:
-            return self._sign(picture, media, manifest, None)
+            return self._sign(picture, media, manifest, None, parent)
         except c2pa.C2paError as error:
             raise HallmarkFailed(f"signing failed, also without a time stamp: {_reason(error)}") from None
 
-    def _sign(self, picture: bytes, media: str, manifest: dict[str, Any], url: str | None) -> Signed:
+    def _sign(
+        self, picture: bytes, media: str, manifest: dict[str, Any], url: str | None, parent: Parent | None
+    ) -> Signed:
         handles = self._for_this_process(url)
         out = io.BytesIO()
         with handles.lock, c2pa.Builder(manifest, context=handles.context) as builder:
+            if parent is not None:
+                builder.add_ingredient(json.dumps(_PARENT), parent.media, io.BytesIO(parent.data))
             store = builder.sign(handles.signer, media, io.BytesIO(picture), out)
         return Signed(out.getvalue(), bytes(store), stamped=url is not None)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 def invert(
     latent: Any,
-    denoise: Callable[[Any, int], Any],
+    parts: Callable[[Any, int], tuple[Any, Any]],
     signal: Sequence[float],
     noise: Sequence[float],
     refinements: int = 1,
@@ -20,21 +20,21 @@ def invert(
     """Return the noise of the last level, in the shape of `latent`.
 
     The latent at level i is `signal[i] * x + noise[i] * e` with e ~ N(0, I); levels run from clean (`signal[0]` near
-    1) to noisy, and are the sampler's own. `denoise(latent, i)` returns e as the model sees it at level i, with an
+    1) to noisy, whose signal may be 0. `parts(latent, i)` returns (x, e) as the model sees them at level i, with an
     empty prompt and guidance 1. A sampler's step down from level i + 1 asks the model there; going up, that latent is
     what is looked for. Each refinement (one more call of the model a step) puts the last guess of it into the
     model: 0 is the plain inversion.
     """
     if len(signal) != len(noise) or len(signal) < 2:
         raise ValueError("signal and noise need the same number of levels, at least two")
-    if refinements < 0 or any(level <= 0 for level in signal[:-1]):
-        raise ValueError("refinements must not be negative, nor any signal but the last be 0")
+    if refinements < 0:
+        raise ValueError("refinements must not be negative")
     current = latent
     for i in range(len(signal) - 1):
         guess = current
         for _ in range(refinements + 1):
-            estimate = denoise(guess, i + 1)
-            clean = (current - noise[i] * estimate) * (1.0 / signal[i])
-            guess = signal[i + 1] * clean + noise[i + 1] * estimate
+            clean, estimate = parts(guess, i + 1)
+            # The step's difference, and no division: at a level without signal one would be by 0.
+            guess = current + (signal[i + 1] - signal[i]) * clean + (noise[i + 1] - noise[i]) * estimate
         current = guess
     return current

@@ -12,12 +12,15 @@ from PIL import Image, PngImagePlugin
 
 from filters.decoding import Undecodable, decode
 from filters.errors import BadInput
+from filters.headers import sniff
 from filters.scorers.pdq import pdq_hash
 from pipelines.run.storage import Store
 from training.hallmark import gaussian_shading
 from training.hallmark.claim import Binding, ClaimConfig, Facts, Fingerprint, definition
-from training.hallmark.credentials import MEDIA, HallmarkFailed, Sealer, Signed
+from training.hallmark.credentials import MEDIA, HallmarkFailed, Parent, Sealer, Signed
 from training.hallmark.duties import Tc260, VisibleLabel, labelled, xmp_packet
+from training.hallmark.reader import MEDIA as READ_MEDIA
+from training.hallmark.reader import read_credential
 from training.hallmark.registry import Entry, HallmarkRegistry, entry_hash
 from training.hallmark.watermark import Watermark
 
@@ -68,6 +71,14 @@ class Marked:
     stamped: bool
 
 
+def parent_of(picture: bytes) -> Parent | None:
+    """Return a starting picture as a parent where it holds a credential, whoever signed it; None where it has none."""
+    media = READ_MEDIA.get(sniff(picture) or "")
+    if media is None or read_credential(picture, "").verdict == "none":
+        return None
+    return Parent(picture, media)
+
+
 def new_identity() -> str:
     """Return a fresh id, 32 hex digits."""
     return uuid.uuid4().hex
@@ -77,13 +88,15 @@ def new_identity() -> str:
 class Hallmark:
     """Marks pictures: a sealer signs, a register remembers, and a watermark after the fact where one is given.
 
-    Without one every picture must come with a `SamplingMark`; one without any watermark is refused.
+    Without one every picture must come with a `SamplingMark`; one without any watermark is refused. `parent`: the
+    signed picture that all are made from (`parent_of`), whose credential theirs then hold.
     """
 
     sealer: Sealer
     registry: HallmarkRegistry
     config: HallmarkConfig = field(default_factory=HallmarkConfig)
     posthoc: Watermark | None = None
+    parent: Parent | None = None
 
     def mark(self, pixels: np.ndarray, facts: Facts, sampling: SamplingMark | None = None) -> Marked:
         """Return the marked, signed and registered file of uint8 (h, w, 3).
@@ -101,8 +114,10 @@ class Hallmark:
         encoded, word = self._watermarked(pixels, packet)
         bindings = _bindings(sampling, self.posthoc, word)
         pdq, quality = _fingerprint(encoded)
-        manifest = definition(identity, facts, bindings, Fingerprint(pdq.hex(), quality), self.config.claim)
-        signed = self.sealer.seal(encoded, MEDIA[self.config.format], manifest)
+        opened = self.parent is not None
+        fingerprint = Fingerprint(pdq.hex(), quality)
+        manifest = definition(identity, facts, bindings, fingerprint, self.config.claim, opened)
+        signed = self.sealer.seal(encoded, MEDIA[self.config.format], manifest, self.parent)
         self._register(identity, signed, (pdq, quality), facts, (word, sampling))
         return Marked(identity, signed.data, signed.stamped)
 

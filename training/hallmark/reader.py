@@ -113,6 +113,7 @@ def _judged(report: dict[str, Any], anchors: str) -> Credential:
     notes = [] if signed_at else ["no time stamp: the credential counts until its certificate expires"]
     if DEVELOPMENT in signer:
         notes.append("signed with a development key")
+    notes += _parents(report)
     problems = () if claim else ("signed by us, but it names neither dataset nor checkpoint",)
     return Credential("ours", problems, tuple(notes), claim, signer, signed_at)
 
@@ -182,6 +183,25 @@ def _ingredient_failures(report: dict[str, Any]) -> list[str]:
     for delta in deltas if isinstance(deltas, list) else []:
         inner = delta.get("validationDeltas") if isinstance(delta, dict) else None
         found += _codes(inner if isinstance(inner, dict) else {}, "failure")
+    return found
+
+
+def _parents(report: dict[str, Any]) -> list[str]:
+    """Return what to say of the signed pictures that this one was made from."""
+    manifests, ingredients = report.get("manifests"), _active(report).get("ingredients")
+    found = []
+    for one in ingredients if isinstance(ingredients, list) else []:
+        if not isinstance(one, dict) or one.get("relationship") != "parentOf" or not isinstance(manifests, dict):
+            continue
+        earlier = manifests.get(str(one.get("active_manifest")))
+        info = earlier.get("signature_info") if isinstance(earlier, dict) else None
+        signer = clipped(str(info.get("issuer") or "no organisation")) if isinstance(info, dict) else "nobody"
+        results = one.get("validation_results")
+        then = results.get("activeManifest") if isinstance(results, dict) else None
+        codes = _codes(then if isinstance(then, dict) else {}, "failure")
+        held = not [code for code in codes if not code.endswith("redential.untrusted")]
+        state = "" if held else "; it did not hold when it was taken over"
+        found.append(f"made from a picture whose credential, signed by {signer}, is kept inside{state}")
     return found
 
 

@@ -94,11 +94,17 @@ class HallmarkRegistry:
             yield from found
             since = found[-1].id
 
-    def nonces(self) -> Iterator[tuple[str, bytes]]:
-        """Yield (id, nonce) of all pictures that were marked at sampling, in bounded memory."""
+    def nonces(self, checkpoint: str | None = None) -> Iterator[tuple[str, bytes]]:
+        """Yield (id, nonce) of all pictures that were marked at sampling, in bounded memory.
+
+        With `checkpoint` (64 hex digits) only of those that it made.
+        """
         since = ""
-        sql = f"SELECT id, nonce FROM {_TABLE} WHERE nonce IS NOT NULL AND id > ? ORDER BY id LIMIT {_PAGE}"
-        while found := self._database.rows(sql, (since,)):
+        condition, given = ("AND checkpoint = ?", (checkpoint,)) if checkpoint is not None else ("", ())
+        sql = (
+            f"SELECT id, nonce FROM {_TABLE} WHERE nonce IS NOT NULL AND id > ? {condition} ORDER BY id LIMIT {_PAGE}"
+        )
+        while found := self._database.rows(sql, (since, *given)):
             yield from ((str(name), bytes(nonce)) for name, nonce in found)
             since = str(found[-1][0])
 

@@ -11,10 +11,11 @@ from PIL import Image
 
 from filters.decoding import Undecodable, decode
 from filters.optout.base import clipped
-from pipelines.retraction.versions import retraction_records
+from pipelines.retraction.versions import retraction_records, version_records
 from pipelines.run.directory import Run
 from pipelines.run.manifest import read_manifest
 from pipelines.run.trainings import trainings
+from training.hallmark import gaussian_shading
 from training.hallmark.claim import Claim
 from training.hallmark.reader import Credential, read_credential
 from training.hallmark.recovery import Recovery, recover
@@ -41,8 +42,7 @@ class Verifier:
         problems, notes = list(credential.problems), list(credential.notes)
         image = _decoded(data, problems)
         detections = [] if image is None else [one.detect(np.asarray(image), self.bound) for one in self.detectors]
-        if not self.detectors:
-            notes.append("marks were not looked for: no watermark key was given")
+        notes += self._not_looked_for(credential)
         if self.registry is not None and not self.anchors:
             notes.append("the register was not asked: without a trust anchor no stored manifest counts")
         recovery = None
@@ -57,7 +57,17 @@ class Verifier:
         claim = credential.claim if credential.verdict == "ours" else (recovery.claim if recovery else None)
         if claim is not None and self.run is not None:
             problems += lineage_problems(claim, self.run, notes)
-        return Report(name, credential, tuple(problems), tuple(notes), best(detections), recovery, claim)
+        return Report(name, credential, tuple(problems), tuple(notes), tuple(detections), recovery, claim)
+
+    def _not_looked_for(self, credential: Credential) -> list[str]:
+        """Return what to say about marks that nobody looked for."""
+        if not self.detectors:
+            return ["marks were not looked for: no watermark key was given"]
+        claim = credential.claim if credential.verdict == "ours" else None
+        ruled_out = claim is not None and gaussian_shading.ALGORITHM not in {one.algorithm for one in claim.bindings}
+        if ruled_out or any(one.algorithm == gaussian_shading.ALGORITHM for one in self.detectors):
+            return []
+        return ["the mark in the noise was not looked for: that takes the checkpoint that made the picture (--model)"]
 
     def _contradictions(self, credential: Credential, detections: Sequence[Detection], notes: list[str]) -> list[str]:
         """Return how marks and register contradict an intact credential of ours."""
@@ -86,9 +96,14 @@ class Report:
     credential: Credential
     problems: tuple[str, ...]
     notes: tuple[str, ...]
-    detection: Detection | None = None
+    detections: tuple[Detection, ...] = ()
     recovery: Recovery | None = None
     claim: Claim | None = field(default=None)
+
+    @property
+    def detection(self) -> Detection | None:
+        """Return what was found by the mark that chance explains worst, None where none was looked for."""
+        return best(self.detections)
 
     @property
     def ok(self) -> bool:
@@ -97,7 +112,6 @@ class Report:
 
     def as_json(self) -> dict[str, Any]:
         """Return the report for `--json`."""
-        found = self.detection
         return {
             "file": self.file,
             "ok": self.ok,
@@ -106,13 +120,8 @@ class Report:
             "notes": list(self.notes),
             "signer": self.credential.signer or None,
             "signed_at": self.credential.signed_at,
-            "watermark": {
-                "found": bool(found and found.found),
-                "id": found.value if found and found.found else None,
-                "fpr": found.fpr if found else None,
-                "algorithm": found.algorithm if found else None,
-                "flipped": bool(found and found.found and found.flipped),
-            },
+            "watermark": _detection_json(self.detection),
+            "watermarks": [_detection_json(one) for one in self.detections],
             "id": self.claim.id if self.claim else None,
             "dataset": self.claim.dataset if self.claim else None,
             "checkpoint": self.claim.checkpoint if self.claim else None,
@@ -126,15 +135,26 @@ class Report:
         }
 
 
+def _detection_json(found: Detection | None) -> dict[str, Any]:
+    return {
+        "found": bool(found and found.found),
+        "id": found.value if found and found.found else None,
+        "fpr": found.fpr if found else None,
+        "algorithm": found.algorithm if found else None,
+        "flipped": bool(found and found.found and found.flipped),
+    }
+
+
 def lineage_problems(claim: Claim, run: Run, notes: list[str]) -> list[str]:
     """Look a claim's dataset and checkpoint up in a dataset's folder; return what does not fit, add what does."""
     current = str(read_manifest(run)["content_hash"])
-    records = retraction_records(run.store)
+    records = version_records(run.store)
     versions = [*(str(record["before"]) for record in records), current]
     if claim.dataset not in versions:
         return [f"the dataset {claim.dataset[:16]}… is no version of {run.store.url}"]
-    later = len(versions) - 1 - versions.index(claim.dataset)
-    age = f"{later} retraction(s) have been applied since" if later else "its present version"
+    later = records[versions.index(claim.dataset) :]
+    retractions = sum(record in later for record in retraction_records(run.store))
+    age = f"{retractions} retraction(s) have been applied since" if later else "its present version"
     notes.append(f"dataset {claim.dataset[:16]}… is {run.recipe.name}, {age}")
     known = {one.checkpoint for one in trainings(run.store, {claim.dataset})}
     if claim.checkpoint not in known:

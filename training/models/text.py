@@ -21,6 +21,8 @@ from filters.encoders.text_tower import TextTower
 from filters.encoders.towers import CausalText
 from filters.encoders.uri import parse_uri
 from filters.encoders.weights import state_digest
+from filters.errors import BadInput
+from training.models.words import Tokens, WordTable, longest_of, word_ids, word_table
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class TextEncoder:
         self.uri = uri
         self.id = f"{surface.arch}@sha256:{state_digest(surface.model)[:16]}"
         self._tower = surface.model.to(device).eval().requires_grad_(False)
-        self._tokenizer = surface.tokenizer
+        self._tokenizer: Callable[[list[str]], Tensor] = surface.tokenizer
         self._states = _states(surface.model)
         self._device = device
         self._length = tokens + 1
@@ -76,8 +78,52 @@ class TextEncoder:
             )
         return Sequences(torch.stack([row[0] for row in rows]), torch.stack([row[1] for row in rows]))
 
+    def vectors_of(self, word: str) -> Tensor:
+        """Return a word's vector (width,) in the space of token embeddings; the mean where it has several tokens.
+
+        Raises `BadInput` where the word has no token, or the tower's embedding cannot be reached.
+        """
+        holder, name = word_table(self._tower)
+        ids = word_ids(self._tokenizer, word)
+        if not ids:
+            raise BadInput(f"method.init: the text encoder reads nothing in {word!r}")
+        with torch.no_grad():
+            found: Tensor = getattr(holder, name)(torch.tensor([ids], device=self._device))
+        return found[0].float().mean(dim=0)
+
+    def learn(self, words: dict[str, Tensor]) -> WordTable:
+        """Let captions hold new words, given their vectors (n, width) in the space of token embeddings; once.
+
+        Returns the table, whose `vectors` are all the words' one below the other. Raises `BadInput` where they do not
+        fit, or the tower's embedding cannot be reached.
+        """
+        holder, name = word_table(self._tower)
+        table = getattr(holder, name)
+        if isinstance(table, WordTable):
+            raise ValueError("the encoder has learned words already")
+        width = int(table.weight.shape[1])
+        if bad := [word for word, rows in words.items() if rows.shape[1] != width]:
+            raise BadInput(f"{bad[0]}: vectors of another width than the text encoder's {width}")
+        ids, first = {}, 0
+        for word, rows in words.items():
+            ids[word] = [-1 - place for place in range(first, first + len(rows))]
+            first += len(rows)
+        found = WordTable(table, torch.cat(list(words.values())).to(table.weight.device, torch.float32))
+        setattr(holder, name, found)
+        self._tokenizer = Tokens(self._tokenizer, ids, longest_of(self._tower))
+        self._kept.clear()
+        return found
+
+    def differentiable(self, captions: Sequence[str]) -> Sequences:
+        """Return the sequences of captions in one pass, with gradients, and without keeping them."""
+        return Sequences(*self._vectors(list(captions)))
+
     @torch.no_grad()
     def _encode(self, captions: list[str]) -> list[tuple[Tensor, Tensor]]:
+        vectors, mask = self._vectors(captions)
+        return list(zip(vectors, mask, strict=True))
+
+    def _vectors(self, captions: list[str]) -> tuple[Tensor, Tensor]:
         tokens = self._tokenizer(captions).to(self._device)
         whole = F.normalize(self._tower.encode_text(tokens).float(), dim=-1)[:, None]  # type: ignore[operator]
         always = torch.ones(len(tokens), 1, dtype=torch.bool, device=tokens.device)
@@ -93,7 +139,7 @@ class TextEncoder:
         mask = F.pad(mask[:, : self._length], (0, missing))
         # each vector of length sqrt(width), so that a value's size is about 1 whatever the tower
         vectors = F.pad(vectors[:, : self._length], (0, 0, 0, missing)) * vectors.shape[-1] ** 0.5
-        return list(zip(vectors * mask[:, :, None], mask, strict=True))
+        return vectors * mask[:, :, None], mask
 
 
 def _surface(uri: str) -> Surface:

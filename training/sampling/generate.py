@@ -14,9 +14,13 @@ import numpy as np
 from filters.errors import BadInput
 from pipelines.run.lock import locked
 from pipelines.run.storage import Store
-from training.hallmark.claim import DatasetFacts, Facts, ModelFacts
+from training.hallmark.claim import DatasetFacts, Facts, ModelFacts, Part
 from training.hallmark.credentials import HallmarkFailed
 from training.hallmark.marking import SUFFIXES, Hallmark, SamplingMark
+from training.sampling.diversify import Diversifier
+from training.sampling.diversify import counts as diversified
+from training.sampling.diversify import log as log_change
+from training.sampling.diversify import parameters as change_parameters
 from training.sampling.guards import Code, Guards, Refusal
 from training.sampling.noise import Shading
 from training.sampling.plan import Plan, Slot
@@ -42,11 +46,15 @@ class Candidate:
 
 @dataclass
 class Result:
-    """What a run came to: each written picture and each final refusal, and how many pictures were there before."""
+    """What a run came to: each written picture and each final refusal, and how many pictures were there before.
+
+    `diversified`: what became of all the plan's prompts, where prompts are diversified.
+    """
 
     written: list[dict[str, Any]] = field(default_factory=list)
     refused: list[dict[str, Any]] = field(default_factory=list)
     before: int = 0
+    diversified: dict[str, Any] = field(default_factory=dict)
 
     @property
     def unmarked(self) -> int:
@@ -56,18 +64,23 @@ class Result:
 
 @dataclass(frozen=True)
 class Origin:
-    """What a credential says beside the picture's own facts: who answers for it, the dataset's name and place."""
+    """What a credential says beside the picture's own facts: who answers for it, the dataset's name and place.
+
+    `parts`: further models with their datasets.
+    """
 
     provider: str
     dataset: DatasetFacts
     model: ModelFacts
+    parts: tuple[Part, ...] = ()
 
 
 @dataclass(frozen=True)
 class Generator:
     """Makes a plan's pictures in one folder; the same call again goes on where the last one stopped.
 
-    `shading`: marks at sampling, None for none. `batch`: pictures that are sampled at once.
+    `shading`: marks at sampling, None for none. `batch`: pictures that are sampled at once. `reference`: a picture,
+    uint8 (h, w, 3), whose edges steer; it must pass the guards as a starting picture must.
     """
 
     plan: Plan
@@ -79,6 +92,8 @@ class Generator:
     shading: Shading | None = None
     batch: int = 4
     parameters: Mapping[str, str | int | float] = field(default_factory=dict)
+    reference: np.ndarray | None = None
+    diversify: Diversifier | None = None
 
     def run(self, folder: Path) -> Result:
         """Write the pictures that are not there yet. Raises `HallmarkFailed` where marking fails again and again."""
@@ -88,18 +103,18 @@ class Generator:
             store.sweep()
             log, result = RefusalLog(folder), Result()
             open_slots = self._open(store, log, result)
-            if open_slots and self.sampler.start is not None:
-                found = self.guards.start(self.sampler.start.pixels)
-                if found is not None:
-                    result.refused += [log.add(slot, self._name(slot), found, None, True) for slot in open_slots]
-                    return result
+            found = self._refused_source() if open_slots else None
+            if found is not None:
+                result.refused += [log.add(slot, self._name(slot), found, None, True) for slot in open_slots]
+                return result
             asked: dict[str, Refusal | None] = {}
             for group in _groups(open_slots, max(1, self.batch // self.plan.candidates)):
                 allowed = []
                 for slot in group:
-                    if slot.text not in asked:
-                        asked[slot.text] = self.guards.prompt(slot.text)
-                    refusal = asked[slot.text]
+                    for text in (slot.asked or slot.text, slot.text):  # a change may part the words of a name
+                        if text not in asked:
+                            asked[text] = self.guards.prompt(text)
+                    refusal = asked[slot.asked or slot.text] or asked[slot.text]
                     if refusal is None:
                         allowed.append(slot)
                     else:
@@ -108,12 +123,26 @@ class Generator:
                     self._finish(store, log, result, slot, candidates)
             return result
 
+    def _refused_source(self) -> Refusal | None:
+        """Return why nothing is made from the starting picture or the one that steers."""
+        start = self.sampler.start
+        given = (None if start is None else start.pixels, self.reference)
+        refusals = (self.guards.start(pixels) for pixels in given if pixels is not None)
+        return next((one for one in refusals if one is not None), None)
+
+    def _fair_value(self, slot: Slot) -> str:
+        """Return the value that a picture's candidates are all guided to; empty for none."""
+        return self.sampler.fair.value(slot.text, slot.seed) if self.sampler.fair is not None else ""
+
     def _name(self, slot: Slot) -> str:
         return slot.name(SUFFIXES[self.hallmark.config.format])
 
     def _open(self, store: Store, log: RefusalLog, result: Result) -> list[Slot]:
         """Claim the folder; return the slots that have neither a picture nor a final refusal."""
         slots = self.plan.slots()
+        if self.diversify is not None:
+            slots = [self.diversify.slot(slot) for slot in slots]
+            result.diversified = diversified(slots)
         body = {**self.plan.body(self.sampler.model.identity), "format_of_files": self.hallmark.config.format}
         wanted = json.dumps(body, sort_keys=True)
         there = {slot for slot in slots if store.exists(self._name(slot))}
@@ -140,7 +169,8 @@ class Generator:
                 self.shading.noise(seeds, self.sampler.shape) if self.shading else (None, [None] * len(some))
             )
             prompts, negatives = [slot.text for slot, _ in some], [self.plan.negative] * len(some)
-            pictures = self.sampler.sample(Request(prompts, negatives, seeds, noise))
+            values = [self._fair_value(slot) for slot, _ in some] if self.sampler.fair is not None else []
+            pictures = self.sampler.sample(Request(prompts, negatives, seeds, noise, values))
             found += [
                 Candidate(number, pixels, mark)
                 for (_, number), pixels, mark in zip(some, pictures, marks, strict=True)
@@ -163,14 +193,16 @@ class Generator:
             return
         at, scores = self.selector.choose([one.pixels for one in left], slot.text)
         chosen = left[at]
+        facts = self._facts(slot, chosen)
         try:
-            marked = self.hallmark.issue(store, name, chosen.pixels, self._facts(slot, chosen), chosen.mark)
+            marked = self.hallmark.issue(store, name, chosen.pixels, facts, chosen.mark)
         except HallmarkFailed as error:
             refusal = Refusal(Code.MARKING_FAILED, str(error))
             result.refused.append(log.add(slot, name, refusal, chosen.number, final=True))
             if _all_failed(result):
                 raise
             return
+        log_change(Path(store.url), name, slot, facts.parameters)
         result.written.append(
             {
                 "file": str(Path(store.url) / name),
@@ -180,6 +212,7 @@ class Generator:
                 "candidate": chosen.number,
                 "scores": scores[at],
                 "stamped": marked.stamped,
+                **({"drawn": dict(slot.drawn)} if slot.drawn else {}),
             }
         )
 
@@ -195,13 +228,17 @@ class Generator:
             "candidates": self.plan.candidates,
             "guards": self.guards.names,
             **self.parameters,
+            **change_parameters(self.diversify, slot),
         }
+        if self.sampler.fair is not None:
+            more |= self.sampler.fair.parameters(self._fair_value(slot))
         if self.plan.select:
             more["select"] = ",".join(self.plan.select)
         if self.sampler.start is not None:
             more["strength"] = settings.strength
         now = datetime.now(timezone.utc)
-        return Facts(self.origin.model, self.origin.dataset, slot.text, self.origin.provider, now, more)
+        origin = self.origin
+        return Facts(origin.model, origin.dataset, slot.text, origin.provider, now, more, origin.parts)
 
 
 def _all_failed(result: Result) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +11,7 @@ import torch
 
 from filters.encoders.torchvision_fix import ensure_torchvision
 from filters.errors import BadInput, first_line
-from pipelines.run.manifest import canonical
-from pipelines.run.storage import sha256_file
-from training.checkpoints import STATE, checkpoints, read_facts
+from training.checkpoints import checkpoints, verified_facts
 from training.contents import CONFIG, INDEX
 from training.models.autoencoder import Codec, load_autoencoder
 from training.models.text import TextEncoder
@@ -22,6 +19,9 @@ from training.models.text import TextEncoder
 Precision = Literal["fp32", "bf16", "fp16"]
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+#: Stages whose checkpoints are whole models: trained from nothing, or distilled into few steps.
+WHOLE = ("denoiser", "consistency", "progressive")
 
 #: Side in pixels up to which a picture is decoded in one piece.
 _TILE = 512
@@ -98,7 +98,7 @@ def load_model(path: Path, running: Running) -> Model:
     """
     device = running.place()
     facts = checked_facts(path)
-    if facts.get("stage") != "denoiser":
+    if facts.get("stage") not in WHOLE:
         raise BadInput(f"{path}: a checkpoint of the stage {facts.get('stage')}; pictures need one of the denoiser")
     ensure_torchvision()
     dtype = DTYPES[running.precision]
@@ -125,23 +125,13 @@ def checked_facts(path: Path) -> dict[str, Any]:
 
     The identity goes into signed credentials, so it must be that of the weights that make the pictures.
     """
-    facts = read_facts(path)
-    files = facts.get("files")
-    if not isinstance(files, dict):
-        raise BadInput(f"{path}: its facts name no files")
-    shipped = {str(name): str(digest) for name, digest in files.items() if not str(name).startswith(f"{STATE}/")}
-    for name, digest in shipped.items():
-        place = path / name
-        inside = place.resolve().is_relative_to(path.resolve())
-        if not inside or not place.is_file() or sha256_file(place) != digest:
-            raise BadInput(f"{path}: {name} is missing or was changed since the training wrote it")
-    if hashlib.sha256(canonical(shipped)).hexdigest() != facts["checkpoint"]:
-        raise BadInput(f"{path}: the hashes of its files do not give the identity that it states")
+    facts = verified_facts(path)
+    shipped = facts["files"]
     data, datasets = facts.get("data"), facts.get("datasets")
     stated = isinstance(data, dict) and isinstance(data.get("name"), str) and isinstance(datasets, list) and datasets
     if not stated or not all(isinstance(facts.get(name), kind) for name, kind in (("name", str), ("step", int))):
         raise BadInput(f"{path}: its facts do not say what it is and which data it was trained on")
-    needed = {INDEX, CONFIG, "scheduler/scheduler_config.json"} if facts.get("stage") == "denoiser" else set()
+    needed = {INDEX, CONFIG, "scheduler/scheduler_config.json"} if facts.get("stage") in WHOLE else set()
     if missing := needed - shipped.keys():
         raise BadInput(f"{path}: {', '.join(sorted(missing))} is missing")
     return facts

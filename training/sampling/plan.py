@@ -23,11 +23,16 @@ _MAX_PROMPT = 10_000
 
 @dataclass(frozen=True)
 class Slot:
-    """One picture to be made: its prompt's place and text, its seed."""
+    """One picture to be made: its prompt's place and text, its seed.
+
+    Where the prompt was diversified, `text` is the changed one, `asked` that of the plan, `drawn` axes and values.
+    """
 
     prompt: int
     text: str
     seed: int
+    asked: str = ""
+    drawn: tuple[tuple[str, str], ...] = ()
 
     def name(self, suffix: str) -> str:
         """Return the file's name, ending included."""
@@ -44,7 +49,9 @@ class Plan:
 
     `negative`: one negative prompt for all; `candidates`: so many are sampled for each picture, and the best by
     `select` is kept; `mark`: the watermark in the pixels, at sampling in the noise, or both. `start`: SHA-256 of the
-    starting picture and its mask, empty for none.
+    starting picture and its mask, empty for none; `control`: the same of control network, its picture and its scale.
+    `diversify`, `fair`: what prompts are diversified and pictures guided by, each with a digest; empty for neither.
+    `adapter`: SHA-256 over an adapter and its scale.
     """
 
     prompts: tuple[str, ...]
@@ -56,6 +63,10 @@ class Plan:
     select: tuple[str, ...] = ()
     mark: Mark = "pixels"
     start: str = ""
+    control: str = ""
+    diversify: str = ""
+    fair: str = ""
+    adapter: str = ""
 
     def check(self) -> None:
         """Raise `BadInput` for what no checkpoint can do."""
@@ -88,11 +99,14 @@ class Plan:
     def body(self, checkpoint: str) -> dict[str, Any]:
         """Return the record that a folder of pictures belongs to. Prompts stand in it as a digest."""
         digest = hashlib.sha256(json.dumps([*self.prompts, self.negative]).encode()).hexdigest()
+        # a folder from before there were these still belongs to the same settings
+        unused = {name for name in ("control", "diversify", "fair", "adapter") if not getattr(self, name)}
+        left_out = {"prompts", "negative", "select", *unused}
         return {
             "format": 1,
             "checkpoint": checkpoint,
             "prompts": len(self.prompts),
             "prompts_sha256": digest,
-            **{name: value for name, value in asdict(self).items() if name not in ("prompts", "negative", "select")},
+            **{name: value for name, value in asdict(self).items() if name not in left_out},
             "select": list(self.select),
         }

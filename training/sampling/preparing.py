@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from pipelines.run.recipe_rights import Rights
 from training.hallmark.credentials import Sealer, TimeAuthority
 from training.hallmark.keys import CHAIN_VARIABLE, KEY_VARIABLE, SigningKey, key_from_environment, key_from_files
 from training.hallmark.watermark import WatermarkKey, read_key_file
+from training.sampling.adapter import Adapter
 from training.sampling.guards import Bounds, Guards
 from training.sampling.model import Model
 from training.sampling.sample import Start
@@ -38,6 +39,9 @@ MARK_KEY_VARIABLE, REGISTER_VARIABLE = "ASSAY_WATERMARK_KEY", "ASSAY_HALLMARKS"
 _NO_KEYS = "pictures are always marked and signed; make keys with assay keys init DIR and name them with --keys DIR"
 
 _MAX_FILE = 1 << 30
+
+#: Looks of an adapter's training pictures in a folder of pictures, beside `seen.json`.
+ADAPTER_CACHE = "seen-adapter.json"
 
 
 @dataclass(frozen=True)
@@ -82,27 +86,42 @@ def watermark_key(names: KeyNames) -> WatermarkKey:
 
 @dataclass(frozen=True)
 class GuardNames:
-    """What the guards are held against, and how strict they are. `fewer`: go on without what is not named."""
+    """What the guards are held against, and how strict they are. `fewer`: go on without what is not named.
+
+    `adapter_run`: the dataset of the adapter, where there is one and its dataset is another.
+    """
 
     run: str | None = None
     registry: str | None = None
     fewer: bool = False
     creators: bool = True
     nsfw: float = 0.8
+    adapter_run: str | None = None
 
 
 def guards_of(
-    names: GuardNames, model: Model, folder: Path, stack: ExitStack, say: Callable[[str], None]
+    names: GuardNames,
+    model: Model,
+    folder: Path,
+    stack: ExitStack,
+    say: Callable[[str], None],
+    adapter: Adapter | None = None,
 ) -> tuple[Guards, Run | None]:
     """Return the guards, loaded, and the dataset. Raises `BadInput` where something is missing.
 
-    `folder`: where the pictures go, and the dataset's looks are kept; `stack` closes the registry.
+    `folder`: where the pictures go, and the datasets' looks are kept; `stack` closes the registry.
     """
     if not 0 < names.nsfw <= 1:
         raise BadInput(f"--nsfw {names.nsfw:g}: above 0, at most 1")
     run = _dataset(names, model.facts)
     rights = run.recipe.rights if run is not None else Rights()
-    looks = training_looks(run, seen_by(model, run, folder, say)) if run is not None else None
+    looks = None
+    other = _adapter_dataset(names, run, adapter)
+    if run is not None:
+        more = []
+        if other is not None and adapter is not None:
+            more = [(other, seen_by(replace(model, path=adapter.path), other, folder, say, ADAPTER_CACHE))]
+        looks = training_looks(run, seen_by(model, run, folder, say), more)
     encoder: Encoder | None = None
     url = names.registry or rights.registry
     matcher = None
@@ -134,11 +153,42 @@ def _dataset(names: GuardNames, facts: dict[str, Any]) -> Run | None:
             "refused, or go on without that guard: --fewer-guards"
         )
     run = open_run(names.run)
-    records = version_records(run.store)
-    versions = {str(read_manifest(run)["content_hash"]), *(str(record["before"]) for record in records)}
-    if not versions & {str(one) for one in facts.get("datasets", [])}:
+    if not _trained_on(run, facts):
         raise BadInput(f"{names.run}: the checkpoint was not trained on this dataset")
     return run
+
+
+def _adapter_dataset(names: GuardNames, run: Run | None, adapter: Adapter | None) -> Run | None:
+    """Return the dataset that the adapter was trained on; None where it is the model's own, or where none is asked."""
+    if adapter is None:
+        if names.adapter_run is not None:
+            raise BadInput("--adapter-run needs an adapter: --adapter")
+        return None
+    if names.adapter_run is not None:
+        if run is None:
+            raise BadInput("--adapter-run goes with --run: name the dataset of the checkpoint, too")
+        other = open_run(names.adapter_run)
+        if not _trained_on(other, adapter.facts):
+            raise BadInput(f"{names.adapter_run}: the adapter was not trained on this dataset")
+        return other
+    if names.fewer or adapter_compared(names, run, adapter):
+        return None
+    raise BadInput(
+        "name the dataset that the adapter was trained on with --adapter-run, so that look-alikes of its pictures are "
+        "refused, or go on without that guard: --fewer-guards"
+    )
+
+
+def adapter_compared(names: GuardNames, run: Run | None, adapter: Adapter) -> bool:
+    """Tell whether the guards know the looks of the adapter's own training pictures: what a credential says of it."""
+    return names.adapter_run is not None or (run is not None and _trained_on(run, adapter.facts))
+
+
+def _trained_on(run: Run, facts: dict[str, Any]) -> bool:
+    """Tell whether a checkpoint was trained on a dataset, in whatever version it is now."""
+    records = version_records(run.store)
+    versions = {str(read_manifest(run)["content_hash"]), *(str(record["before"]) for record in records)}
+    return bool(versions & {str(one) for one in facts.get("datasets", [])})
 
 
 def start_of(picture: Path | None, mask: Path | None, size: tuple[int, int]) -> tuple[Start | None, str]:

@@ -10,17 +10,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from filters.errors import AssayError, BadInput
+from training.models.control import Control, controlled
 from training.models.denoiser import denoise
 from training.sampling.model import Model
 from training.sampling.noise import plain_noise, source
-from training.sampling.schedulers import make_scheduler
+from training.sampling.schedulers import KINDS, make_scheduler
+
+if TYPE_CHECKING:  # which itself imports plans, and these settings
+    from training.sampling.fair import Fair
 
 _MOST_PIXELS = 4096 * 4096
 
@@ -76,22 +80,26 @@ class Start:
 class Request:
     """Pictures of one batch: prompts, negative prompts and seeds, n each.
 
-    `noise` (n, c, h, w): to start from, instead of the seeds' own.
+    `noise` (n, c, h, w): to start from, instead of the seeds' own. `fair`: values that the sampler's fair guidance
+    leads to, n, empty for none.
     """
 
     prompts: Sequence[str]
     negatives: Sequence[str]
     seeds: Sequence[int]
     noise: Tensor | None = None
+    fair: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
 class Sampler:
-    """Samples from one checkpoint with one set of settings."""
+    """Samples from one checkpoint with one set of settings; `control` steers it by a picture's edges."""
 
     model: Model
     settings: Settings
     start: Start | None = None
+    control: Control | None = None
+    fair: Fair | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -115,6 +123,12 @@ class Sampler:
         found = ((pixels / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
         return self._kept(found.permute(0, 2, 3, 1).cpu().numpy())
 
+    @torch.no_grad()
+    def latents(self, request: Request) -> Tensor:
+        """Return scaled latents float32 (n, c, h, w), as the denoiser leaves them. Raises `BadInput` as `sample`."""
+        with _memory(len(request.seeds)):
+            return self._latents(request)
+
     def _latents(self, request: Request) -> Tensor:
         model, settings = self.model, self.settings
         noise = plain_noise(request.seeds, self.shape) if request.noise is None else request.noise
@@ -131,6 +145,8 @@ class Sampler:
             x = self._begin(scheduler, clean, noise, first)
         levels = scheduler.timesteps[first * scheduler.order :].to(model.device)
         guide = self._guided(request)
+        if self.fair is not None and request.fair:
+            guide = self.fair.guided(guide, model, self.fair.targets(request.fair), self.shape[1:])
         more = _step_arguments(scheduler, request.seeds)
         for at, level in enumerate(levels):
             given = scheduler.scale_model_input(x, level) if hasattr(scheduler, "scale_model_input") else x
@@ -183,10 +199,13 @@ class Sampler:
         size = 1 if model.device.type == "cpu" else len(x)
         given, text = x.to(model.dtype), vectors.to(model.dtype)
         rows = [slice(start, start + size) for start in range(0, len(x), size)]
-        found = [
-            denoise(model.network, given[row], level.expand(len(given[row])), text[row], mask[row]) for row in rows
-        ]
+        found = [self._output(given[row], level.expand(len(given[row])), text[row], mask[row]) for row in rows]
         return torch.cat(found).float()
+
+    def _output(self, x: Tensor, levels: Tensor, vectors: Tensor, mask: Tensor) -> Tensor:
+        if self.control is None:
+            return denoise(self.model.network, x, levels, vectors, mask)
+        return controlled(self.model.network, self.control, x, levels, vectors, mask)
 
     def _decode(self, latents: Tensor) -> Tensor:
         if self.model.device.type == "cpu":
@@ -213,7 +232,7 @@ def _noised(scheduler: Any, clean: Tensor, noise: Tensor, level: Tensor) -> Tens
 
 def _step_arguments(scheduler: Any, seeds: Sequence[int]) -> dict[str, Any]:
     """Return each picture's own random numbers, for the schedulers that draw some in their steps."""
-    if type(scheduler).__name__ not in ("DDPMScheduler", "LCMScheduler"):
+    if type(scheduler).__name__ not in {kind.class_name for kind in KINDS.values() if kind.random}:
         return {}
     return {"generator": [source(seed, "steps") for seed in seeds]}
 

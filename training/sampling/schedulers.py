@@ -37,14 +37,39 @@ KINDS: Mapping[str, Kind] = {
     "unipc": Kind("UniPCMultistepScheduler", "arXiv:2302.04867"),
     "lcm": Kind("LCMScheduler", "arXiv:2310.04378", random=True),
     "flow-euler": Kind("FlowMatchEulerDiscreteScheduler", "arXiv:2209.03003", flow=True),
+    "flow-lcm": Kind("FlowMatchLCMScheduler", "arXiv:2310.04378 on straight paths", flow=True, random=True),
 }
 
-_FLOW_CLASS = "FlowMatchEulerDiscreteScheduler"
+_FLOW_CLASSES = {kind.class_name for kind in KINDS.values() if kind.flow}
+
+#: Samplers of distilled students, by the class that their checkpoints name.
+_FEW_STEPS = {"LCMScheduler": "lcm", "FlowMatchLCMScheduler": "flow-lcm"}
 
 
 def default_kind(config: Mapping[str, Any]) -> str:
-    """Return the sampler that is taken where none is named: deterministic, and sound at any number of steps."""
-    return "flow-euler" if config.get("_class_name") == _FLOW_CLASS else "ddim"
+    """Return the sampler that is taken where none is named: deterministic, and sound at any number of steps.
+
+    A distilled student has the one that it was made for.
+    """
+    named = str(config.get("_class_name"))
+    return _FEW_STEPS.get(named) or ("flow-euler" if named in _FLOW_CLASSES else "ddim")
+
+
+def default_steps(facts: Mapping[str, Any]) -> int:
+    """Return the steps that are taken where none are named: of a distilled student those that it was made for."""
+    return _student_steps(facts) or 30
+
+
+def default_guidance(facts: Mapping[str, Any]) -> float:
+    """Return the guidance that is taken where none is named; a student has its teacher's inside."""
+    return 1.0 if _student_steps(facts) else 3.0
+
+
+def _student_steps(facts: Mapping[str, Any]) -> int:
+    """Return the steps that a checkpoint's facts state for a student, 0 where it is none."""
+    method = facts.get("method")
+    steps = method.get("student_steps") if isinstance(method, dict) else None
+    return steps if isinstance(steps, int) and not isinstance(steps, bool) and steps > 0 else 0
 
 
 def make_scheduler(name: str, config: Mapping[str, Any], steps: int) -> Any:
@@ -67,8 +92,12 @@ def make_scheduler(name: str, config: Mapping[str, Any], steps: int) -> Any:
         given |= {"beta_schedule": "linear", "trained_betas": plain.betas.tolist()}
     scheduler = built.from_config(given)
     if name == "lcm":
-        # Its steps are picked from a coarser schedule, 50 levels in the paper; never fewer than are asked for.
-        scheduler.set_timesteps(steps, original_inference_steps=max(50, steps) if levels >= 50 else levels)
+        # Its steps are picked from a coarser schedule, the teacher's or 50 levels; never fewer than are asked for.
+        coarse = int(config.get("original_inference_steps") or 50)
+        scheduler.set_timesteps(steps, original_inference_steps=max(coarse, steps) if levels >= coarse else levels)
+    elif name == "flow-lcm":
+        # Diffusers' own spacing would end on a level with a thousandth of noise, a step that does nothing.
+        scheduler.set_timesteps(sigmas=[1.0 - at / steps for at in range(steps)])
     else:
         scheduler.set_timesteps(steps)
     return scheduler
@@ -79,7 +108,7 @@ def checked_kind(name: str, config: Mapping[str, Any]) -> Kind:
     kind = KINDS.get(name)
     if kind is None:
         raise BadInput(f"--scheduler {name}: no such sampler; one of {', '.join(KINDS)}")
-    flow = config.get("_class_name") == _FLOW_CLASS
+    flow = config.get("_class_name") in _FLOW_CLASSES
     if flow != kind.flow:
         what = "rectified flow" if flow else f"diffusion ({config.get('prediction_type')})"
         fitting = [one for one, other in KINDS.items() if other.flow == flow]

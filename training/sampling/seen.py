@@ -43,7 +43,7 @@ class Seen:
     codes: list[bytes]
 
 
-def seen_by(model: Model, run: Run, folder: Path, say: Callable[[str], None]) -> Seen:
+def seen_by(model: Model, run: Run, folder: Path, say: Callable[[str], None], cache: str = CACHE) -> Seen:
     """Return the hashes, read from `folder` where they are of this dataset and these settings, else computed.
 
     One pass over the shards with the checkpoint's own settings, crops in the middle (random ones cannot be known).
@@ -51,17 +51,24 @@ def seen_by(model: Model, run: Run, folder: Path, say: Callable[[str], None]) ->
     """
     path = model.path / CONFIG
     config = parse_config(path.read_text(encoding="utf-8"), str(path), []).data
-    fixed = {"batch": _BATCH, "weighting": "loss", "crop": "centre", "flip": 0.0, "caption_dropout": 0.0}
+    fixed = {
+        "batch": _BATCH,
+        "weighting": "loss",
+        "crop": "centre",
+        "flip": 0.0,
+        "caption_dropout": 0.0,
+        "held_out": 0.0,
+    }
     data = config.model_copy(update=fixed)
     shards = ShardSet.open(run)
     buckets = data.buckets.model_dump_json()
     key = hashlib.sha256(f"1 {shards.content} {buckets}".encode()).hexdigest()
     store = Store(str(folder))
-    body = _read(store, key)
+    body = _read(store, cache, key)
     if body is None:
         say(f"looking at {len(shards)} training pictures as the model saw them")
         body = {"key": key, "codes": _codes(shards, data)}
-        store.write(CACHE, json.dumps(body, sort_keys=True).encode())
+        store.write(cache, json.dumps(body, sort_keys=True).encode())
     uids = sorted(body["codes"])
     return Seen(uids, [bytes.fromhex(body["codes"][uid]) for uid in uids])
 
@@ -82,12 +89,12 @@ def _codes(shards: ShardSet, data: Data) -> dict[str, str]:
     return found
 
 
-def _read(store: Store, key: str) -> dict[str, Any] | None:
+def _read(store: Store, cache: str, key: str) -> dict[str, Any] | None:
     """Return the kept hashes, None where there are none, or of something else."""
-    if not store.exists(CACHE):
+    if not store.exists(cache):
         return None
     try:
-        body = json.loads(store.read(CACHE))
+        body = json.loads(store.read(cache))
         good = body["key"] == key and all(
             len(uid) == 32 and len(bytes.fromhex(code)) in (0, 32) for uid, code in body["codes"].items()
         )

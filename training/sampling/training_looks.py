@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,9 +43,24 @@ class TrainingLooks:
         return Alike(self.uids[int(found.registered[at])], int(found.distance[at]))
 
 
-def training_looks(run: Run, seen: Seen) -> TrainingLooks:
-    """Return the looks of all pictures that the model saw, and of all whose PDQ the run keeps, dropped ones too."""
-    uids, codes = list(seen.uids), list(seen.codes)
+def training_looks(run: Run, seen: Seen, more: Sequence[tuple[Run, Seen]] = ()) -> TrainingLooks:
+    """Return the looks of all pictures that the model saw, and of all whose PDQ the run keeps, dropped ones too.
+
+    `more`: further datasets, such as an adapter's.
+    """
+    uids: list[str] = []
+    codes: list[bytes] = []
+    for one, looks in ((run, seen), *more):
+        found = _kept(one)
+        uids += looks.uids + found.uids
+        codes += looks.codes + found.codes
+    return TrainingLooks(uids, PdqIndex.of(codes))
+
+
+def _kept(run: Run) -> Seen:
+    """Return the hashes that a run keeps of whole pictures."""
+    uids: list[str] = []
+    codes: list[bytes] = []
     for table in run.tables("scores", ["uid", "pdq", "pdq_quality"]):
         if table.num_columns < 3:
             break  # the recipe asks for no PDQ: then the model's own view is all there is
@@ -54,4 +70,4 @@ def training_looks(run: Run, seen: Seen) -> TrainingLooks:
             code if code is not None and good else b""
             for code, good in zip(table.column("pdq").to_pylist(), quality >= MIN_QUALITY, strict=True)
         ]
-    return TrainingLooks(uids, PdqIndex.of(codes))
+    return Seen(uids, codes)

@@ -16,7 +16,7 @@ from pipelines.jobs.apply import apply
 from pipelines.jobs.retract import Keys
 from pipelines.registry.store import open_registry
 from training.data.encoding import fill_latents, latent_key
-from training.data.latents import Entry, Key, LatentCache, fill_captions
+from training.data.latents import Entry, Key, LatentCache
 from training.data.loader import Batches, Caches
 from training.data.mixing import uid_words
 
@@ -26,19 +26,12 @@ def halved(pixels: torch.Tensor) -> torch.Tensor:
     return torch.nn.functional.avg_pool2d(pixels, 4) * 0.5
 
 
-def lengths(captions: list[str]) -> torch.Tensor:
-    """A text encoder that is exact: the caption's length in 2 tokens of 3 numbers."""
-    return torch.tensor([[[float(len(caption))] * 3] * 2 for caption in captions])
-
-
 def filled(folder, config, dtype: str = "float32") -> tuple[Caches, int]:
     shards = shards_of(folder)
     latents = LatentCache(shards.url, latent_key(config, "an autoencoder", dtype, 0.5))
-    captions = LatentCache(shards.url, Key("captions", "a text encoder", dtype=dtype))
     done, failed = fill_latents(latents, shards, config, halved)
     assert failed == []
-    fill_captions(captions, shards, lengths)
-    return Caches(latents, captions), done
+    return Caches(latents), done
 
 
 def test_cached_latents_are_what_the_encoder_makes_of_the_same_pixels(own):
@@ -54,8 +47,6 @@ def test_cached_latents_are_what_the_encoder_makes_of_the_same_pixels(own):
         assert torch.equal(cached.latents, halved(plain.pixels))
         assert torch.equal(cached.sizes, plain.sizes)
         assert torch.equal(cached.crops, plain.crops)
-        texts = shards.captions(shards.find(uid_words(cached.uids, "x")))
-        assert torch.equal(cached.embeddings, lengths(texts))
         assert cached.captions == plain.captions
     assert len({tuple(batch.latents.shape[2:]) for batch in with_cache}) > 1
 
@@ -100,7 +91,7 @@ def test_the_tensors_of_another_key_are_never_used(own, other):
         cache.missing(shards_of(own), 0)
 
 
-def test_a_retraction_deletes_latents_and_embeddings_and_training_goes_on(own):
+def test_a_retraction_deletes_latents_and_training_goes_on(own):
     config = small()
     caches, _ = filled(own, config)
     before = shards_of(own)

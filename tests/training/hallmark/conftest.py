@@ -90,3 +90,28 @@ def register(register_path: Path) -> Iterator[HallmarkRegistry]:
 def issued(signing_key: SigningKey, register: HallmarkRegistry, posthoc: RivaGan, photo: np.ndarray) -> Marked:
     """One PNG with mark, credential and row."""
     return Hallmark(Sealer(signing_key), register, HallmarkConfig(), posthoc).mark(photo, some_facts())
+
+
+@pytest.fixture(scope="session")
+def generation(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a dataset (`data/run`), a model trained on its pixels, keys, and two pictures marked in the noise.
+
+    Do not change it.
+    """
+    from tiny import YAML
+    from training_runs import make_run
+
+    from pipelines.commands.main import invoke
+
+    folder = tmp_path_factory.mktemp("generation")
+    make_run(folder / "data")
+    (folder / "train.yaml").write_text(YAML)
+    settings = ["autoencoder.kind=pixels", "data.buckets.resolution=64", "loop.steps=2", "checkpoints.every=2"]
+    more = [part for one in settings for part in ("--set", one)]
+    run, model, keys = (str(folder / name) for name in ("data/run", "model", "keys"))
+    assert invoke(["train", str(folder / "train.yaml"), "--data", run, "--out", model, *more]) == 0
+    assert invoke(["keys", "init", keys]) == 0
+    made = ["generate", model, "--prompt", "a drawing", "--count", "2", "--mark", "noise", "--steps", "4"]
+    made += ["--keys", keys, "--out", str(folder / "out"), "--device", "cpu", "--fewer-guards"]
+    assert invoke(made) == 0
+    return folder

@@ -8,6 +8,7 @@ from training.hallmark.gaussian_shading import (
     ALGORITHM,
     GaussianShading,
     Geometry,
+    chance,
     decode,
     expected_bit_errors,
     new_nonce,
@@ -20,7 +21,7 @@ from training.hallmark.gaussian_shading import (
 from training.hallmark.watermark import WatermarkKey
 
 KEY = WatermarkKey(b"k" * 32)
-SMALL = Geometry(4, 32, 32)
+SMALL, OTHER = Geometry(4, 32, 32), Geometry(4, 8, 8)
 
 
 def noise_of(identity, nonce, geometry=SMALL, seed=0):
@@ -124,12 +125,41 @@ def test_the_detector_tries_the_mirror_image_too():
     picture[:, 0] = 255
 
     def noise_back(pixels):
-        return noise if pixels[0, 0, 0] == 255 else np.random.default_rng(0).standard_normal(noise.shape)
+        found = noise if pixels[0, 0, 0] == 255 else np.random.default_rng(0).standard_normal(noise.shape)
+        return [(OTHER, lambda: np.zeros((4, 8, 8))), (SMALL, lambda: found)]
 
-    detector = GaussianShading(KEY, SMALL, nonces.items, noise_back)
+    detector = GaussianShading(KEY, nonces.items, noise_back)
     assert detector.detect(picture).value == "b"
     mirrored = detector.detect(np.ascontiguousarray(picture[:, ::-1]))
     assert (mirrored.value, mirrored.flipped, mirrored.found) == ("b", True, True)
+
+
+def test_every_size_and_orientation_counts_as_a_try():
+    nonces = {"a": new_nonce()}
+    recovered = blurred(noise_of("a", nonces["a"]), 0.1)
+    one, four = (scan([recovered], nonces.items(), KEY, SMALL, tries=tries).fpr for tries in (1, 4))
+    assert four == pytest.approx(4 * one)
+    assert GaussianShading(KEY, nonces.items, lambda pixels: []).detect(np.zeros((8, 8, 3), np.uint8)).fpr == 1.0
+
+
+def test_a_weighted_sum_of_random_signs_is_never_likelier_than_stated():
+    generator = np.random.default_rng(3)
+    signs = generator.integers(0, 2, (200_000, 64)) * 2 - 1
+    for weights in (np.ones(64), np.r_[np.ones(2), np.zeros(62)], generator.standard_normal(64) ** 3):
+        scores = signs @ (weights / np.linalg.norm(weights))
+        for score in (1.0, 1.4142, 2.0, 3.0, 3.5):
+            # Two equal weights reach the bound; five standard errors are for the draw.
+            stated = chance(score)
+            assert (scores >= score - 1e-9).mean() <= stated + 5 * (stated / len(signs)) ** 0.5
+    assert chance(5.5) < 1e-6 < chance(4.5)
+    assert chance(100.0) > 0
+
+
+@pytest.mark.parametrize("broken", [np.zeros((4, 32, 32)), np.full((4, 32, 32), np.nan), np.full((4, 32, 32), 7.0)])
+def test_noise_that_says_nothing_finds_nothing(broken):
+    found = scan([broken], [("a", new_nonce())], KEY, SMALL)
+    assert not found.found
+    assert found.fpr > 0.1
 
 
 def test_an_empty_register_finds_nothing():

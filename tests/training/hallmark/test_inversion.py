@@ -19,6 +19,12 @@ def denoise(latent, level):
     return score + 0.05 * np.sin(3 * latent)
 
 
+def parts(latent, level):
+    """Clean data and noise as the model sees them."""
+    estimate = denoise(latent, level)
+    return (latent - NOISE[level] * estimate) / SIGNAL[level], estimate
+
+
 def sample(noise):
     """A deterministic DDIM sampler."""
     current = noise
@@ -30,7 +36,7 @@ def sample(noise):
 
 
 def error(start, refinements):
-    back = invert(sample(start), denoise, SIGNAL, NOISE, refinements)
+    back = invert(sample(start), parts, SIGNAL, NOISE, refinements)
     return float(np.sqrt(np.mean((back - start) ** 2)))
 
 
@@ -45,7 +51,7 @@ def test_the_noise_comes_back_and_refining_brings_it_nearer():
 def test_a_mark_survives_sampling_and_inversion():
     geometry, key, nonce = Geometry(4, 16, 16), WatermarkKey(b"k" * 32), new_nonce()
     noise = shade(key, nonce, payload("a", geometry), geometry, np.random.default_rng(0))
-    found = scan([invert(sample(noise), denoise, SIGNAL, NOISE)], [("a", nonce)], key, geometry)
+    found = scan([invert(sample(noise), parts, SIGNAL, NOISE)], [("a", nonce)], key, geometry)
     assert found.found
     assert found.matches > 0.95 * geometry.size
 
@@ -53,12 +59,24 @@ def test_a_mark_survives_sampling_and_inversion():
 def test_tensors_are_inverted_too():
     torch = pytest.importorskip("torch", reason="the trainer's arrays")
     start = torch.zeros(1, 2, 2, dtype=torch.float64) + 0.3
-    back = invert(start, lambda x, level: x * 0.1, SIGNAL, NOISE)
+    back = invert(start, lambda x, level: (x * 0.1, x * 0.1), SIGNAL, NOISE)
     assert isinstance(back, torch.Tensor)
     assert back.shape == start.shape
 
 
-@pytest.mark.parametrize(("signal", "noise"), [([1.0], [0.0]), ([1.0, 0.5], [0.0]), ([0.0, 0.5], [0.0, 1.0])])
-def test_impossible_levels_are_refused(signal, noise):
-    with pytest.raises(ValueError, match=r"levels|signal"):
-        invert(np.zeros(3), denoise, signal, noise)
+def test_a_last_level_without_signal_is_inverted_exactly():
+    # One step from pure noise, as with a zero terminal SNR: clean data are 0.3, whatever the noise.
+    start = np.random.default_rng(0).standard_normal((4, 8, 8))
+    signal, noise = [0.8, 0.0], [0.6, 1.0]
+    sampled = 0.8 * 0.3 + 0.6 * start
+
+    def constant(latent, level):
+        return np.full_like(latent, 0.3), (latent - signal[level] * 0.3) / noise[level]
+
+    assert np.abs(invert(sampled, constant, signal, noise, refinements=40) - start).max() < 1e-6
+
+
+def test_impossible_levels_are_refused():
+    for signal, noise, refinements in (([1.0], [0.0], 1), ([1.0, 0.5], [0.0], 1), ([1.0, 0.5], [0.0, 0.5], -1)):
+        with pytest.raises(ValueError, match=r"levels|refinements"):
+            invert(np.zeros(3), parts, signal, noise, refinements)

@@ -1,9 +1,11 @@
 """Attempts to fool `assay verify`: each gets its word and its exit code."""
 
 import json
+import runpy
 import time
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -125,6 +127,15 @@ def test_a_stripped_and_mirrored_file_is_recovered_too(issued, look):
     assert report["watermark"]["flipped"]
     assert report["recovery"]["state"] == "recovered, content altered"
     assert report["id"] == issued.id
+
+
+def test_the_demos_forger_is_caught_and_what_he_strips_is_recovered(issued, look):
+    forger = runpy.run_path(str(Path(__file__).parents[3] / "examples" / "tamper.py"))
+    code, report = look(forger["stripped"](issued.data), "x.jpg", marks=True)
+    assert (code, report["credential"], report["recovery"]["state"]) == (3, "none", "recovered, content altered")
+    code, report = look(forger["tampered"](issued.data), marks=True)
+    assert (code, report["credential"]) == (3, "invalid")
+    assert says(report, "changed after signing")
 
 
 def test_a_mark_transplanted_onto_another_picture(issued, register, posthoc, other_photo, look):

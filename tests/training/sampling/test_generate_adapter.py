@@ -1,0 +1,107 @@
+"""`assay train` with method lora on a cleared run, and `assay generate --adapter`, from the outside."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from training_runs import make_run
+
+from pipelines.commands.main import invoke
+from training.checkpoints import checkpoints, read_facts
+
+LORA = """
+version: 1
+name: tiny adapter
+method: {{kind: lora, base: '{base}', rank: 2}}
+data: {{batch: 8, workers: 0, buckets: {{resolution: 64, max_aspect: 1}}}}
+loop: {{steps: 2, device: cpu, threads: 1}}
+logs: {{tensorboard: false}}
+checkpoints: {{every: 2, keep: 1}}
+"""
+
+
+@pytest.fixture(scope="module")
+def subject(tmp_path_factory):
+    """Another finished run, of twenty pictures."""
+    return make_run(tmp_path_factory.mktemp("subject"), samples=20, scorers=["size", "hashes", "pdq"])
+
+
+@pytest.fixture(scope="module")
+def adapter(pixel_training, subject, tmp_path_factory):
+    """A training's folder of an adapter on the pixel checkpoint, made by the command."""
+    folder = tmp_path_factory.mktemp("adapter")
+    (folder / "lora.yaml").write_text(LORA.format(base=pixel_training))
+    assert (
+        invoke(["train", str(folder / "lora.yaml"), "--data", str(subject / "run"), "--out", str(folder / "a")]) == 0
+    )
+    return folder / "a"
+
+
+def command(checkpoint, adapter, out, keys, *more):
+    named = ["generate", str(checkpoint), "--adapter", str(adapter), "--prompt", "a drawing", "--out", str(out)]
+    return [*named, "--keys", str(keys), "--steps", "2", "--device", "cpu", "--mark", "noise", *map(str, more)]
+
+
+def test_lineage_and_attribution_name_an_adapter_as_any_checkpoint(adapter, subject, capsys):
+    path = checkpoints(adapter)[-1][1]
+    facts = read_facts(path)
+    capsys.readouterr()
+    assert invoke(["attribution", str(path), "--pool", "10.00", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["exposures"] == facts["samples"] == 16
+    from training.data.exposure import load_exposure
+
+    uid = next(iter(load_exposure(path).counts()))
+    assert invoke(["lineage", uid, "--run", str(subject / "run"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert facts["checkpoint"] in {one["checkpoint"] for one in told["checkpoints"]}
+
+
+def test_a_picture_names_base_and_adapter_and_both_datasets(
+    adapter, subject, pixel_training, looks_dataset, keys, tmp_path, capsys
+):
+    out = tmp_path / "out"
+    runs = ["--run", looks_dataset / "run", "--adapter-run", subject / "run"]
+    assert invoke(command(pixel_training, adapter, out, keys, *runs, "--json")) == 0
+    written = json.loads(capsys.readouterr().out)["written"]
+    import c2pa
+
+    with Path(written[0]["file"]).open("rb") as stream, c2pa.Reader("image/png", stream) as reader:
+        manifest = json.loads(reader.json())
+    active = manifest["manifests"][manifest["active_manifest"]]
+    named = {one["instance_id"] for one in active["ingredients"]}
+    facts, base = read_facts(checkpoints(adapter)[-1][1]), read_facts(checkpoints(pixel_training)[-1][1])
+    for one in (facts, base):
+        assert f"sha256:{one['checkpoint']}" in named
+        assert f"sha256:{one['datasets'][-1]}" in named
+    own = next(one["data"] for one in active["assertions"] if one["label"].startswith("org.assay-data.hallmark"))
+    assert own["parameters"]["adapter"] == facts["checkpoint"]
+    assert own["parameters"]["adapter_looks"] == "compared"
+    assert (out / "seen-adapter.json").is_file()
+    assert json.loads((out / "generation.json").read_text())["adapter"]
+
+
+def test_the_adapters_dataset_is_asked_for_unless_guards_are_waived(
+    adapter, subject, pixel_training, looks_dataset, keys, tmp_path, capsys
+):
+    run = ["--run", looks_dataset / "run"]
+    assert invoke(command(pixel_training, adapter, tmp_path / "a", keys, *run)) == 2
+    assert "--adapter-run" in capsys.readouterr().err
+    wrong = [*run, "--adapter-run", looks_dataset / "run"]
+    assert invoke(command(pixel_training, adapter, tmp_path / "b", keys, *wrong)) == 2
+    assert "the adapter was not trained on this dataset" in capsys.readouterr().err
+    assert invoke(command(pixel_training, adapter, tmp_path / "c", keys, *run, "--fewer-guards")) == 0
+
+
+def test_an_adapter_of_another_base_writes_nothing(adapter, pixel_training, looks_dataset, keys, tmp_path, capsys):
+    other = tmp_path / "other"
+    shutil.copytree(checkpoints(adapter)[-1][1], other)
+    body = json.loads((other / "assay.json").read_text())
+    body["base"]["checkpoint"] = "f" * 64
+    (other / "assay.json").write_text(json.dumps(body))
+    run = ["--run", looks_dataset / "run", "--fewer-guards"]
+    assert invoke(command(pixel_training, other, tmp_path / "out", keys, *run)) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "generate with that base" in error
+    assert not list((tmp_path / "out").glob("*.png"))

@@ -1,0 +1,28 @@
+"""Models beside the main one that a picture comes from: what steered it, and what its model was made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from training.hallmark.claim import DatasetFacts, ModelFacts, Part
+
+
+def part_of(facts: Mapping[str, Any]) -> Part:
+    """Return what a credential says of a further model, from the facts of its checkpoint, checked before."""
+    return _part(facts, str(facts["data"]["name"]))
+
+
+def bases_of(facts: Mapping[str, Any]) -> tuple[Part, ...]:
+    """Return the bases that a checkpoint was trained from, the nearest first: a student's teacher, and so on."""
+    found = []
+    base = facts.get("base")
+    while isinstance(base, dict):
+        found.append(_part(base, str(base["data"])))
+        base = base.get("base")
+    return tuple(found)
+
+
+def _part(facts: Mapping[str, Any], dataset: str) -> Part:
+    model = ModelFacts(str(facts["name"]), f"step {facts['step']}", str(facts["checkpoint"]))
+    return Part(model, DatasetFacts(dataset, str(facts["datasets"][-1])))
