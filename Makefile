@@ -27,7 +27,7 @@ VERIFY := $(ASSAY) verify --trust $(KEYS)/root.pem --registry $(PICTURES)/hallma
 # one of the corpus's artists, who writes the name in two ways; the demo plays that he opts out
 ARTIST := Sérgio Luiz Araújo Silva
 
-.PHONY: help demo demo-run demo-optout demo-train demo-pictures audit-example test test-all lint docs bench clean
+.PHONY: help demo demo-run demo-optout demo-train demo-pictures audit-example test test-all lint screenshots docs bench clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -98,8 +98,12 @@ lint: $(BIN)/.installed ## ruff and mypy
 test: lint ## lint, types and the fast tests (under 15 minutes on two cores)
 	$(BIN)/python -m pytest
 
-test-all: lint ## all tests, the slow ones too
+test-all: lint ## all tests, the slow ones too; browser tests want chromium, and are skipped where it cannot be had
+	@command -v chromium >/dev/null || apt-get install -y -qq --no-install-recommends chromium || true
 	$(BIN)/python -m pytest -m ''
+
+screenshots: $(BIN)/.installed ## take README's pictures of the dashboard again, from the demo's run
+	$(BIN)/python scripts/screenshots.py runs
 
 docs: $(BIN)/.installed ## write the generated pages again
 	$(BIN)/python scripts/build_docs.py

@@ -154,14 +154,20 @@ def addresses(uid: str) -> dict[str, str]:
         "filter group": f"{samples}?group.region=value+3",
         "sort": f"{samples}?sort=aesthetic&order=desc",
         "sort and filter": f"{samples}?sort=similarity&reason=NSFW&q=dog&low.nsfw=0.3",
+        "thresholds": f"{base}/thresholds?rule=similarity&group=region",
+        "thresholds, a bound moved": f"{base}/thresholds?rule=nsfw&high.nsfw=0.5&group=region",
+        "duplicates": f"{base}/duplicates",
+        "rights": f"{base}/rights",
+        "search creator": f"{base}/search?creator=artist+77777",
+        "search address": f"{base}/search?url=https%3A%2F%2Fhost7.example%2F1.png",
         "api samples": "/api/runs/synthetic/samples?sort=nsfw&order=desc&decision=kept",
     }
 
 
 def ask(base: str, path: str) -> tuple[int, float, bytes]:
-    """Return status, milliseconds and body of one request."""
+    """Return status, milliseconds and body of one request. Raises `HTTPError` for a page that is not shown."""
     start = time.perf_counter()
-    with urllib.request.urlopen(base + path, timeout=120) as answer:
+    with urllib.request.urlopen(base + path, timeout=300) as answer:
         body = answer.read()
     return answer.status, 1000 * (time.perf_counter() - start), body
 

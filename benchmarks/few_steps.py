@@ -1,12 +1,20 @@
-"""Measure few-step students and control networks: `python -m benchmarks.few_steps`; one JSON line a figure.
+"""Distil a teacher into few steps and measure both; one JSON line a figure. Also: what a control network steers.
 
-Teacher and student sample the same prompts with the same seeds: captions of the dataset that both were trained on.
-The Fréchet distance is of the features of the dataset's own encoder, against the dataset's pictures at the model's
-size; it is no FID, and with few pictures it is biased, so `floor` says what as many real pictures come to. Similarity
-is the encoder's cosine of picture and prompt. Seconds are CPU time of one thread, loading and decoding left out.
+    python -m benchmarks.few_steps --data RUN --teacher CHECKPOINT --out DIR
 
-A control network gets the edges of the dataset's pictures; the agreement of the output's edges with them is an F1
-measure with one pixel of reach (training/methods/edges.py), with and without control.
+trains a student of `--method` and, with `--control`, a control network into DIR by the example configurations at the
+teacher's size (again with the same DIR: goes on, or takes what is there). Then teacher and student sample the same
+prompts with the same seeds: captions of RUN, which both were trained on.
+
+`own_by_encoder`, `own_by_pixels`: share of pictures whose nearest picture of RUN, by the cosine of the encoder's
+vectors or by squared error, is the one whose caption was the prompt: it tells something only of a teacher that knows
+its pictures by heart. `frechet` is of the features of the dataset's own encoder, against RUN's pictures at the
+model's size; it is no FID, and with few pictures it is biased: compare lines of one call alone. `floor` says what as
+many real pictures come to, where there are twice as many; "autoencoder alone" is the bound of what this teacher's
+latents can show. Seconds are CPU time of one thread, decoding included, loading left out.
+
+A control network gets the edges of RUN's pictures; the agreement of the output's edges with them is an F1 measure with
+one pixel of reach (training/methods/edges.py), with and without control, and with the edges of another picture.
 """
 
 from __future__ import annotations
@@ -16,7 +24,6 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +34,14 @@ from PIL import Image
 from filters.encoders.base import Encoder
 from filters.encoders.uri import load_encoder
 from pipelines.run.directory import Run, open_run
-from training.config import parse_config
+from training.config import load_config, parse_config
 from training.contents import CONFIG
 from training.data.loader import Batches
 from training.data.samples import ShardSet
 from training.evaluation.frechet import frechet_distance, split_baseline
 from training.methods.edges import agreement, condition, edges
 from training.models.control import Control
+from training.run import train
 from training.sampling.control import load_control
 from training.sampling.model import Model, Running, load_model, newest
 from training.sampling.sample import Request, Sampler, Settings
@@ -43,6 +51,8 @@ from training.sampling.schedulers import KINDS, checked_kind, default_guidance, 
 _QUICK = ("ddim", "dpm++", "unipc", "flow-euler")
 
 _BATCH = 16
+
+_EXAMPLES = Path(__file__).resolve().parents[1] / "examples" / "train"
 
 
 @dataclass(frozen=True)
@@ -71,16 +81,21 @@ class Bench:
         """Sample and measure."""
         sampler = Sampler(model, Settings(scheduler, steps, guidance, model.side, model.side))
         pictures, seconds = sampled(sampler, self.prompts())
+        named = {"figure": what, "sampler": scheduler, "steps": steps, "guidance": guidance}
+        return {**named, **self.judged(pictures), "cpu_seconds_a_picture": round(seconds, 4)}
+
+    def judged(self, pictures: np.ndarray) -> dict[str, Any]:
+        """Return what the encoder and the pixels say of pictures uint8 (n, h, w, 3), one a prompt."""
         found = features(self.encoder, pictures)
         texts = self.encoder.encode_texts(self.prompts())
+        flat = pictures.reshape(len(pictures), -1).astype(np.float32)
+        real = self.real.pictures.reshape(len(self.real.pictures), -1).astype(np.float32)
+        apart = (real**2).sum(axis=1)[None] - 2 * flat @ real.T
         return {
-            "figure": what,
-            "sampler": scheduler,
-            "steps": steps,
-            "guidance": guidance,
+            "own_by_encoder": round(float(((found @ self.real.features.T).argmax(axis=1) == self.chosen).mean()), 4),
+            "own_by_pixels": round(float((apart.argmin(axis=1) == self.chosen).mean()), 4),
             "frechet": round(frechet_distance(found, self.real.features), 4),
             "similarity": round(float((found * texts).sum(axis=1).mean()), 4),
-            "cpu_seconds_a_picture": round(seconds, 4),
             "pictures": len(pictures),
         }
 
@@ -105,31 +120,65 @@ def features(encoder: Encoder, pictures: np.ndarray) -> np.ndarray:
 
 
 def real_pictures(run: Run, model: Model, encoder: Encoder, count: int) -> Real:
-    """Return the first `count` pictures of the checkpoint's own order, cropped as it was trained."""
+    """Return `count` pictures, each once and cropped as it was trained on; all where there are fewer."""
     path = model.path / CONFIG
     data = parse_config(path.read_text(encoding="utf-8"), str(path), []).data
-    fixed = {"batch": 32, "weighting": "loss", "crop": "centre", "flip": 0.0, "caption_dropout": 0.0, "workers": 0}
-    images, captions = [], []
-    with Batches(ShardSet.open(run), data.model_copy(update=fixed)) as batches:
-        for batch in islice(batches, -(-count // 32)):
-            images.append(batch.images.permute(0, 2, 3, 1).numpy())
-            captions += batch.captions
-    pictures = np.ascontiguousarray(np.concatenate(images)[:count])
-    return Real(pictures, captions[:count], features(encoder, pictures))
+    fixed = {"batch": 16, "weighting": "loss", "crop": "centre", "flip": 0.0, "caption_dropout": 0.0, "workers": 0}
+    found: dict[str, tuple[np.ndarray, str]] = {}
+    shards = ShardSet.open(run)
+    with Batches(shards, data.model_copy(update=fixed)) as batches:
+        for batch in batches:
+            images = batch.images.permute(0, 2, 3, 1).numpy()
+            found |= dict(zip(batch.uids, zip(images, batch.captions, strict=True), strict=True))
+            if batch.epoch or len(found) >= min(count, len(shards)):
+                break
+    rows = list(found.values())[:count]
+    pictures = np.ascontiguousarray(np.stack([image for image, _ in rows]))
+    return Real(pictures, [caption for _, caption in rows], features(encoder, pictures))
+
+
+def trained(kind: str, given: argparse.Namespace, teacher: Model) -> Path:
+    """Train by the example configuration of `kind` at the teacher's size; return the newest checkpoint."""
+    path = teacher.path / CONFIG
+    theirs = parse_config(path.read_text(encoding="utf-8"), str(path), [])
+    distilled = kind != "controlnet"
+    settings = [
+        f"method.base={teacher.path}",
+        f"data.buckets={json.dumps(theirs.data.buckets.model_dump())}",
+        f"data.batch={given.batch}",
+        "data.workers=0",
+        f"loop.steps={given.train_steps}",
+        "loop.device=cpu",
+        "loop.threads=1",
+        "logs.tensorboard=false",
+        *([f"method.guidance={given.guidance}"] if distilled else []),
+        *given.set,
+    ]
+    started = time.process_time()
+    folder = given.out / kind
+    train(load_config(_EXAMPLES / f"{kind}.yaml", settings), given.data, folder, None, lambda text: None)
+    seconds = round(time.process_time() - started, 1)
+    print(json.dumps({"figure": f"training {kind}", "steps": given.train_steps, "cpu_seconds": seconds}), flush=True)
+    return newest(folder)
+
+
+def again(model: Model, pictures: np.ndarray) -> np.ndarray:
+    """Return the pictures as the autoencoder alone shows them again."""
+    rows = []
+    with torch.no_grad():
+        for start in range(0, len(pictures), _BATCH):
+            some = torch.from_numpy(pictures[start : start + _BATCH]).permute(0, 3, 1, 2).float() / 127.5 - 1.0
+            decoded = model.codec.decode(model.codec.encode(some.to(model.device))).clamp(-1.0, 1.0)
+            rows.append(((decoded + 1.0) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy())
+    return np.concatenate(rows)
 
 
 def few_steps(bench: Bench, teacher: Model, student: Model | None, steps: list[int]) -> Iterator[dict[str, Any]]:
     """Yield the figures of teacher and student."""
-    chosen = len(bench.chosen)
-    floor = split_baseline(bench.real.features, chosen, seed=0)
-    texts = bench.encoder.encode_texts(bench.prompts())
-    own = float((bench.real.features[bench.chosen] * texts).sum(axis=1).mean())
-    yield {
-        "figure": "real pictures",
-        "floor": None if floor is None else round(floor.mean, 4),
-        "similarity": round(own, 4),
-        "pictures": chosen,
-    }
+    floor = split_baseline(bench.real.features, len(bench.chosen), seed=0)
+    own = bench.real.pictures[bench.chosen]
+    yield {"figure": "real pictures", "floor": None if floor is None else round(floor.mean, 4), **bench.judged(own)}
+    yield {"figure": "autoencoder alone", **bench.judged(again(teacher, own))}
     scheduler, guidance = default_kind(teacher.scheduler), bench.guidance
     yield bench.figure("teacher", teacher, scheduler, 50, guidance)
     flow = KINDS[scheduler].flow
@@ -147,10 +196,14 @@ def few_steps(bench: Bench, teacher: Model, student: Model | None, steps: list[i
 def steering(bench: Bench, model: Model, network: torch.nn.Module, steps: int) -> Iterator[dict[str, Any]]:
     """Yield the agreement of edges with and without control, for the same prompts and seeds."""
     settings = Settings(default_kind(model.scheduler), steps, bench.guidance, model.side, model.side)
-    for name, scale in (("without control", 0.0), ("with control", 1.0)):
+    for name, scale, other in (
+        ("without control", 0.0, 0),
+        ("with control", 1.0, 0),
+        ("with another picture's edges", 1.0, 1),
+    ):
         scores, made = [], []
         for number, at in enumerate(bench.chosen):
-            picture = bench.real.pictures[at]
+            picture = bench.real.pictures[np.roll(bench.chosen, -other)[number]]
             given = condition(torch.from_numpy(picture.copy()).permute(2, 0, 1)[None]).to(model.device)
             control = Control(network, given, scale) if scale else None
             sampler = Sampler(model, settings, None, control)
@@ -175,13 +228,21 @@ def main() -> None:
     parser.add_argument("--data", required=True, help="run that the teacher was trained on")
     parser.add_argument("--teacher", type=Path, required=True, help="checkpoint or training's folder")
     parser.add_argument("--student", type=Path, help="distilled from it")
-    parser.add_argument("--control", type=Path, help="control network trained on it")
+    parser.add_argument("--out", type=Path, help="train into this folder what is measured")
+    parser.add_argument("--method", choices=["progressive", "consistency"], default="progressive")
+    parser.add_argument("--train-steps", type=int, default=200)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--set", action="append", default=[], help="override of the training's configuration")
+    parser.add_argument("--control", action="store_true", help="train and measure a control network instead")
+    parser.add_argument("--control-network", type=Path, help="control network trained before")
     parser.add_argument("--pictures", type=int, default=256, help="of each kind")
     parser.add_argument("--real", type=int, default=1024, help="real pictures to compare with")
     parser.add_argument("--steps", type=int, nargs="+", default=[4, 2, 1])
     parser.add_argument("--control-steps", type=int, default=30)
     parser.add_argument("--guidance", type=float, default=3.0, help="the teacher's")
     given = parser.parse_args()
+    if given.control and given.out is None:
+        parser.error("--control trains: it needs --out")
     torch.set_num_threads(1)
     running = Running(device="cpu")
     run, teacher = open_run(given.data), load_model(newest(given.teacher), running)
@@ -190,12 +251,14 @@ def main() -> None:
     chosen = np.linspace(0, len(real.captions) - 1, min(given.pictures, len(real.captions))).astype(int)
     bench = Bench(encoder, real, chosen, given.guidance)
     figures: list[Iterator[dict[str, Any]]] = []
-    if given.student is not None or given.control is None:
-        student = None if given.student is None else load_model(newest(given.student), running)
-        figures.append(few_steps(bench, teacher, student, given.steps))
-    if given.control is not None:
-        network, _ = load_control(newest(given.control), teacher)
+    if given.control or given.control_network:
+        path = given.control_network or trained("controlnet", given, teacher)
+        network, _ = load_control(newest(path), teacher)
         figures.append(steering(bench, teacher, network, given.control_steps))
+    else:
+        path = given.student or (trained(given.method, given, teacher) if given.out else None)
+        student = None if path is None else load_model(newest(path), running)
+        figures.append(few_steps(bench, teacher, student, given.steps))
     for some in figures:
         for figure in some:
             print(json.dumps(figure), flush=True)

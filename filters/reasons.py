@@ -224,6 +224,18 @@ class Reason(str, Enum):
         "The picture is corrupt or cut off.",
         "Fetch the picture again.",
     )
+    DECODER_CRASHED = (
+        "DECODER_CRASHED",
+        Stage.DECODE,
+        "The picture ends the process that decodes it; found by trying each picture of the part in one of its own.",
+        "Keep the file from other programs, and report it to the makers of the decoder.",
+    )
+    DECODE_TIMEOUT = (
+        "DECODE_TIMEOUT",
+        Stage.DECODE,
+        "Decoding the picture does not end (60 s of CPU time; the largest allowed pictures take about 4).",
+        "Keep the file from other programs, and report it to the makers of the decoder.",
+    )
     # -- rules over scores -----------------------------------------------------------------------------
     SCORE_MISSING = (
         "SCORE_MISSING",

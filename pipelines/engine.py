@@ -9,12 +9,15 @@ from __future__ import annotations
 import json
 import logging
 import re
+import secrets
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from filters.errors import AssayError, BadInput, GateRefused, TooManyFailures
+from pipelines.part_report import count_for_runner, printed, reported, runner_counts
+from pipelines.portable import cancel, flink_address, heeding_terminate, unreachable
 
 _LOG = logging.getLogger("assay")
 
@@ -41,11 +44,17 @@ _TOKEN = re.compile(r"ASSAY-ERROR(\{[\\]*\"message.*?\})ASSAY-END")
 
 @dataclass(frozen=True)
 class Engine:
-    """The runner by name, the worker processes on this machine, and all further Beam options as given."""
+    """The runner by name, the worker processes on this machine, and all further Beam options as given.
+
+    `log_parts` prints a line for each finished part. `accelerator` is what stages whose model runs faster on one ask
+    the cluster for, in Beam's words (`type:nvidia-l4;count:1;install-nvidia-driver`); other stages ask for none.
+    """
 
     runner: str = LOCAL
     options: tuple[str, ...] = ()
     workers: int = 1
+    log_parts: bool = False
+    accelerator: str | None = None
 
     def __post_init__(self) -> None:
         if self.runner in REFUSED:
@@ -90,6 +99,15 @@ class PartWork(Protocol):
         ...
 
 
+@runtime_checkable
+class Accelerated(Protocol):
+    """Work that can tell whether its models run faster on an accelerator."""
+
+    def wants_accelerator(self) -> bool:
+        """Tell so, for the recipe in hand."""
+        ...
+
+
 class StageError(AssayError):
     """An error of a worker, carried to the driver as text; `exit_code` is that of the original."""
 
@@ -104,10 +122,18 @@ def run_parts(engine: Engine, stage: str, work: PartWork, indices: Sequence[int]
     if not indices:
         return
     if engine.runner == PLAIN:
-        work.load()
-        for index in indices:
-            work.run(index)
+        with printed(engine.log_parts):
+            work.load()
+            for index in indices:
+                reported(stage, index, lambda part=index: work.run(part))  # type: ignore[misc]
         return
+    build = part_pipeline(engine, stage, work, indices)
+    with printed(engine.log_parts):
+        run_pipeline(replace(engine, workers=min(engine.workers, len(indices))), stage, build)
+
+
+def part_pipeline(engine: Engine, stage: str, work: PartWork, indices: Sequence[int]) -> Callable[[Any], None]:
+    """Return what builds a stage's pipeline: part numbers, spread over the workers, each part's work."""
     beam = _beam()
 
     class RunPart(beam.DoFn):  # type: ignore[misc,name-defined]
@@ -115,37 +141,44 @@ def run_parts(engine: Engine, stage: str, work: PartWork, indices: Sequence[int]
             carried(work.load)
 
         def process(self, index: int) -> Iterable[int]:
-            carried(lambda: work.run(index))
+            count_for_runner(carried(lambda: reported(stage, index, lambda: work.run(index))))
             yield index
+
+    step = beam.ParDo(RunPart())
+    if engine.accelerator and isinstance(work, Accelerated) and work.wants_accelerator():
+        step = step.with_resource_hints(accelerator=engine.accelerator)
 
     def build(pipeline: Any) -> None:
         _ = (
             pipeline
             | f"{stage}: parts" >> beam.Create(list(indices))
             | f"{stage}: spread" >> beam.Reshuffle()
-            | f"{stage}: work" >> beam.ParDo(RunPart())
+            | f"{stage}: work" >> step
         )
 
-    run_pipeline(replace(engine, workers=min(engine.workers, len(indices))), stage, build)
+    return build
 
 
 def run_pipeline(engine: Engine, stage: str, build: Callable[[Any], None]) -> None:
-    """Build a pipeline with `build(pipeline)` and run it to its end. Raises `AssayError`."""
+    """Build a pipeline with `build(pipeline)` and run it to its end. Raises `AssayError`.
+
+    Interrupted, or told to end by SIGTERM, it cancels the job of a cluster and raises `KeyboardInterrupt`.
+    """
     _beam()
-    from apache_beam import Pipeline
     from apache_beam.options.pipeline_options import PipelineOptions
 
+    # unique, so that this very job can be found on a cluster
+    name = f"assay-{stage}-{secrets.token_hex(4)}"
     try:
-        options = PipelineOptions([*engine.options, f"--job_name=assay-{stage}"])
-
-        def work(runner: Any) -> None:
-            with Pipeline(runner=runner, options=options) as pipeline:
-                build(pipeline)
+        options = PipelineOptions([*engine.options, f"--job_name={name}"])
 
         if engine.workers > 1:
-            _with_workers(engine.workers, options, work)
+            _with_workers(engine, options, lambda runner: _run(runner, options, stage, build))
+        elif engine.runner == LOCAL:
+            _run(_runner(LOCAL), options, stage, build)
         else:
-            work(_runner(engine.runner))
+            with heeding_terminate(interrupt):
+                _run(_runner(engine.runner), options, stage, build, name)
     except (AssayError, KeyboardInterrupt):
         raise
     except SystemExit as error:
@@ -155,19 +188,42 @@ def run_pipeline(engine: Engine, stage: str, build: Callable[[Any], None]) -> No
         if found is None:
             if _interrupted(error):
                 raise KeyboardInterrupt from None
+            problem = unreachable(error) if engine.runner != LOCAL and not isinstance(error, TimeoutError) else None
+            if problem is not None:
+                raise BadInput(
+                    f"--runner {engine.runner}: {problem}; assay doctor with the same options tells more"
+                ) from None
             raise
         carried = json.loads(found.group(1).encode().decode("unicode_escape"))
         raise StageError(carried["message"], carried["code"]) from None
 
 
-def _with_workers(count: int, options: Any, work: Callable[[Any], None]) -> None:
+def _run(runner: Any, options: Any, stage: str, build: Callable[[Any], None], name: str | None = None) -> None:
+    """Run one pipeline; `name` is that of a job on a cluster, which has to be cancelled."""
+    from apache_beam import Pipeline
+
+    pipeline = Pipeline(runner=runner, options=options)
+    build(pipeline)
+    result = pipeline.run()
+    try:
+        result.wait_until_finish()
+    except (KeyboardInterrupt, TimeoutError):  # the second by whoever waits no longer
+        if name is not None:
+            cancel(result, name, flink_address(options))
+        raise
+    counts = runner_counts(result)
+    if counts:
+        _LOG.info("%s: %s, by the runner's counters", stage, ", ".join(f"{n} {k}" for k, n in sorted(counts.items())))
+
+
+def _with_workers(engine: Engine, options: Any, work: Callable[[Any], None]) -> None:
     from apache_beam.options.pipeline_options import DirectOptions
     from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
     from pipelines.workers import watched, worker_pool
 
-    options.view_as(DirectOptions).direct_num_workers = count
-    with worker_pool(count) as (pool, environment):
+    options.view_as(DirectOptions).direct_num_workers = engine.workers
+    with worker_pool(engine.workers, engine.log_parts) as (pool, environment):
         watched(pool, lambda: work(FnApiRunner(default_environment=environment)))
 
 

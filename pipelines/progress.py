@@ -1,12 +1,14 @@
-"""Progress of a stage: counters on disk, so that any process and `assay status` can read them.
+"""Progress of a stage: counters beside the run, so that any process and `assay status URL` can read them.
 
-Counters are for people who wait. All counts that matter come from the ledger.
+Counters are for people who wait. All counts that matter come from the ledger. On a local disk they are written twice a
+second; on an object store, where each write costs a request, three times a minute and when a part is done.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import threading
 import time
@@ -21,15 +23,21 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from filters.errors import AssayError
+from pipelines.part_report import opened
 from pipelines.run.storage import Store
 
 FOLDER = ".progress"
 _INTERVAL = 0.5
+_REMOTE_INTERVAL = 20.0
+
+#: What follows a stage's name in the file of a meter.
+_METER = re.compile(r"[0-9]+\.json")
 
 
 @dataclass
 class Meter:
-    """Counts of one part in one stage; written to the run's `.progress` folder twice a second."""
+    """Counts of one part in one stage; written to the run's `.progress` folder now and then, and by `flush`."""
 
     store: Store
     stage: str
@@ -38,7 +46,10 @@ class Meter:
     failures: Counter[str] = field(default_factory=Counter)
     seconds: dict[str, float] = field(default_factory=dict)
     started: float = field(default_factory=time.time)
-    _written: float = 0.0
+    _written: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        opened(self)
 
     @contextmanager
     def time(self, phase: str) -> Iterator[None]:
@@ -58,14 +69,12 @@ class Meter:
         self.samples += samples
         if failure:
             self.failures[failure] += 1
-        if time.monotonic() - self._written > _INTERVAL:
+        if time.monotonic() - self._written > interval(self.store):
             self.flush()
 
     def flush(self) -> None:
         """Write the counters now. Progress that cannot be written is not worth an error."""
         self._written = time.monotonic()
-        if not self.store.local:
-            return
         body = {
             "samples": self.samples,
             "failures": self.failures,
@@ -73,14 +82,47 @@ class Meter:
             "started": self.started,
             "written": time.time(),
         }
-        folder = Path(self.store.root) / FOLDER
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            temporary = folder / f".tmp-{os.getpid()}-{self.stage}-{self.part}"
-            temporary.write_text(json.dumps(body))
-            temporary.replace(folder / f"{self.stage}-{self.part:05d}.json")
-        except OSError as error:
-            print(f"progress not written: {error}", file=sys.stderr)
+        _note_down(self.store, f"{FOLDER}/{self.stage}-{self.part:05d}.json", body)
+
+
+def interval(store: Store) -> float:
+    """Return the seconds between two looks at, or two writes of, counters on that store."""
+    return _INTERVAL if store.local else _REMOTE_INTERVAL
+
+
+def _note_down(store: Store, name: str, body: dict[str, Any]) -> None:
+    data = json.dumps(body).encode()
+    try:
+        if not store.local:
+            store.write(name, data)
+            return
+        # no fsync, unlike a store's own write: a lost counter is no loss
+        path = Path(store.root) / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".tmp-{os.getpid()}-{path.stem}")
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    except (OSError, AssayError) as error:
+        print(f"progress not written: {error}", file=sys.stderr)
+
+
+def announce(store: Store, stage: str, parts: int) -> None:
+    """Tell how many parts a stage has in all, for those of which no earlier stage's markers tell it."""
+    _note_down(store, f"{FOLDER}/{stage}.plan.json", {"parts": parts})
+
+
+def planned(store: Store, stage: str) -> int | None:
+    """Return how many parts a stage has in all by its plan; None where it has not begun."""
+    body = _read(store, f"{FOLDER}/{stage}.plan.json")
+    return body["parts"] if body and isinstance(body.get("parts"), int) else None
+
+
+def _read(store: Store, name: str) -> dict[str, Any] | None:
+    try:
+        body = json.loads(store.read(name))
+    except (OSError, ValueError, AssayError):
+        return None  # not there, or another process is at it: nothing that a count hangs on
+    return body if isinstance(body, dict) else None
 
 
 @dataclass(frozen=True)
@@ -103,27 +145,26 @@ def read_meters(store: Store, stage: str) -> Snapshot:
     samples, failures = 0, Counter[str]()
     seconds: dict[str, float] = {}
     started, written = [], []
-    if store.local:
-        for path in sorted((Path(store.root) / FOLDER).glob(f"{stage}-*.json")):
-            try:
-                body = json.loads(path.read_text())
-            except (OSError, ValueError):
-                continue
-            samples += body["samples"]
-            failures.update(body["failures"])
-            for phase, value in body["seconds"].items():
-                seconds[phase] = seconds.get(phase, 0.0) + value
-            started.append(body["started"])
-            written.append(body["written"])
+    for name in store.list(FOLDER):
+        if not _METER.fullmatch(name.rsplit("/", 1)[-1].removeprefix(f"{stage}-")):
+            continue
+        body = _read(store, name)
+        if body is None:
+            continue
+        samples += body["samples"]
+        failures.update(body["failures"])
+        for phase, value in body["seconds"].items():
+            seconds[phase] = seconds.get(phase, 0.0) + value
+        started.append(body["started"])
+        written.append(body["written"])
     wall = max(written) - min(started) if started else 0.0
     return Snapshot(samples, dict(failures), seconds, wall)
 
 
 def clear_meters(store: Store) -> None:
     """Forget the counters of earlier, perhaps killed, jobs."""
-    if store.local:
-        for path in (Path(store.root) / FOLDER).glob("*.json"):
-            path.unlink(missing_ok=True)
+    for name in store.list(FOLDER):
+        store.delete(name)
 
 
 def split_seconds(now: Snapshot) -> dict[str, float]:
@@ -159,7 +200,7 @@ def shown(store: Store, stage: str, total: int | None, done: int = 0) -> Iterato
         task = bar.add_task(stage, total=total, completed=done, note="")
 
         def watch() -> None:
-            while not stop.wait(_INTERVAL):
+            while not stop.wait(interval(store)):
                 now = read_meters(store, stage)
                 bar.update(task, completed=done + now.samples, note=_note(now))
 

@@ -15,22 +15,26 @@ import time
 from typing import Any
 
 from filters.cores import CORES_VARIABLE
+from pipelines.part_report import printed
 
 _LOOK = 1.0
 
 
-def work_for(control: str, worker: str, cores: int, words: str) -> None:
+def work_for(control: str, worker: str, cores: int, words: str, log_parts: bool = False) -> None:
     """Do what the runner at the address `control` asks for until it closes the line.
 
-    `cores` are this worker's; what it prints on standard error goes to the file `words`.
+    `cores` are this worker's; what it prints on standard error goes to the file `words`, but for the lines of
+    finished parts, where these are wanted.
     """
+    told = os.fdopen(os.dup(sys.stderr.fileno()), "w", buffering=1)
     with open(words, "ab", buffering=0) as stream:
         os.dup2(stream.fileno(), sys.stderr.fileno())
     faulthandler.enable()
     os.environ[CORES_VARIABLE] = str(cores)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the job decides what an interrupt ends
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
-    _HARNESS(control, worker_id=worker).run()
+    with printed(log_parts, told):
+        _HARNESS(control, worker_id=worker).run()
 
 
 def _harness() -> Any:

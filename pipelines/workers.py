@@ -34,7 +34,8 @@ class WorkerPool:
     stage starts its own workers.
     """
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, log_parts: bool = False) -> None:
+        self._log_parts = log_parts
         self.processes: dict[str, multiprocessing.process.BaseProcess] = {}
         self._share = max(1, available_cores() // count)
         self._context = multiprocessing.get_context("forkserver")
@@ -47,7 +48,8 @@ class WorkerPool:
         # The runner gives this machine's full name, which need not resolve; its workers are on this machine.
         address = f"localhost:{control.rpartition(':')[2]}"
         words = self._words[worker] = tempfile.NamedTemporaryFile()  # noqa: SIM115 (closed by stop)
-        process = self._context.Process(target=work_for, args=(address, worker, self._share, words.name))
+        arguments = (address, worker, self._share, words.name, self._log_parts)
+        process = self._context.Process(target=work_for, args=arguments)
         self.processes[worker] = process
         process.start()
 
@@ -92,14 +94,17 @@ def _manner(code: int) -> str:
 
 
 @contextmanager
-def worker_pool(count: int) -> Iterator[tuple[WorkerPool, Any]]:
-    """Give a pool and the Beam environment that starts workers in it. All workers end with the block."""
+def worker_pool(count: int, log_parts: bool = False) -> Iterator[tuple[WorkerPool, Any]]:
+    """Give a pool and the Beam environment that starts workers in it. All workers end with the block.
+
+    With `log_parts` each worker prints a line for each part that it has finished.
+    """
     import grpc
     from apache_beam.portability.api import beam_fn_api_pb2, beam_fn_api_pb2_grpc
     from apache_beam.transforms.environments import ExternalEnvironment
     from apache_beam.utils.thread_pool_executor import shared_unbounded_instance
 
-    pool = WorkerPool(count)
+    pool = WorkerPool(count, log_parts)
 
     class Service(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):  # type: ignore[misc]
         def StartWorker(self, request: Any, context: Any) -> Any:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import duckdb
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
@@ -24,6 +26,26 @@ from filters import __version__
 from filters.errors import AssayError
 
 _STATIC = Path(__file__).parent / "static"
+
+
+class Problem(BaseModel):
+    """Why a request was not answered, in one line."""
+
+    detail: str
+
+
+#: What the API answers where it cannot answer; for its description.
+_PROBLEMS: dict[int | str, dict[str, Any]] = {
+    400: {"model": Problem, "description": "the address asks for what the run does not have"},
+    404: {"model": Problem, "description": "no such run, or nothing of that name in it"},
+    409: {"model": Problem, "description": "the run cannot be shown"},
+    422: {"model": Problem, "description": "a parameter is not of its kind"},
+    503: {"model": Problem, "description": "the run is being indexed, or changed meanwhile; ask again"},
+    # said before the application is reached, as plain text (security.py)
+    401: {"description": "the token is missing or wrong"},
+    414: {"description": "the query is too long"},
+    421: {"description": "the Host header does not name this machine"},
+}
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -48,7 +70,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.archives = Archives()
     app.state.templates = environment(pages)
     for page in pages:
-        app.include_router(page.router)
+        app.include_router(page.router, responses=_PROBLEMS)
     app.mount("/static", StaticFiles(directory=_STATIC), "static")
     app.add_middleware(Guard, settings=settings)
     _tell_errors(app)

@@ -18,6 +18,7 @@ HEAD = (
     ("reason", "UTINYINT"),
     ("mask", "UBIGINT"),
     ("readable", "BOOLEAN"),
+    ("spared", "BOOLEAN"),
     ("weight", "FLOAT"),
     ("cluster", "BIGINT"),
     ("shard", "INTEGER"),

@@ -21,13 +21,16 @@ import pyarrow.compute as pc
 
 from dashboards.web.columns import HEAD, TEXTS, Column, Columns, columns_of, columns_sql
 from filters.errors import BadInput
+from filters.reasons import Reason
 from filters.rules import masks_of_codes, masks_of_lists
 from pipelines.jobs.balance import shard_rows
+from pipelines.jobs.dedup_choice import DUPLICATE
 from pipelines.run.directory import Run
 from pipelines.run.parts import part_name
 
-#: Raised where the index's tables change; an index of another version is made again.
-VERSION = 2
+#: Raised where the index's tables change; an index of another version is made again. Reasons stand in it by their
+#: place in the list of reasons, so the list is part of the version.
+VERSION = (3, *(reason.value for reason in Reason))
 
 #: Characters of a caption that are searched and shown in galleries; a sample's own page shows all.
 CAPTION = 1000
@@ -133,7 +136,7 @@ def _batches(run: Run, parts: list[Part], columns: Columns, total: int, told: Pr
 
 def _part(run: Run, part: Part, columns: Columns) -> dict[str, pa.Array | pa.ChunkedArray]:
     samples = run.table("samples", part.index, _SAMPLES)
-    scores = run.table("scores", part.index, ["failure", *(column.name for column in columns.scores)])
+    scores = run.table("scores", part.index, ["failure", "skipped", *(column.name for column in columns.scores)])
     ledger = run.table("ledger", part.index, _LEDGER)
     if not samples.column("uid").equals(ledger.column("uid")) or scores.num_rows != samples.num_rows:
         raise BadInput(f"samples and ledger part {part.index} do not belong together; run assay decide")
@@ -147,6 +150,7 @@ def _part(run: Run, part: Part, columns: Columns) -> dict[str, pa.Array | pa.Chu
         "reason": _bits(ledger.column("primary_reason")),
         "mask": pa.array(masks_of_lists(ledger.column("reasons"))),
         "readable": pc.invert(failed),
+        "spared": pc.is_valid(scores.column("skipped")),
         "weight": ledger.column("weight"),
         "cluster": ledger.column("cluster"),
         "shard": ledger.column("shard"),
@@ -202,6 +206,11 @@ def _summaries(connection: duckdb.DuckDBPyConnection, columns: Columns, parts: l
             f"GROUP BY value ORDER BY 4 DESC, 3 LIMIT {CHOICES}",
             [source, name],
         )
+    connection.execute(
+        "CREATE TABLE clusters AS SELECT cluster, count(*) AS size, count(*) FILTER (kept) AS kept, "
+        f"count(*) FILTER (mask & {int(DUPLICATE)}::UBIGINT <> 0) AS gone FROM samples WHERE cluster IS NOT NULL "
+        "GROUP BY cluster ORDER BY size DESC, cluster"
+    )
     connection.execute("CREATE TABLE ranges (name VARCHAR, n BIGINT, low DOUBLE, high DOUBLE)")
     for column in columns.numbers:
         connection.execute(

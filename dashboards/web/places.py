@@ -15,7 +15,8 @@ from pipelines.run.storage import Store
 #: Folders of a run that a page may read, and files at its top.
 _FOLDERS = ("ledger", "samples", "scores", "groups", "signals", "matches", "evidence", "thumbnails", "embeddings")
 _FURTHER = ("audit", "duplicates", "policies", "receipts", "retractions", "trainings", "statistics", "balance")
-READ = (*_FOLDERS, *_FURTHER)
+_HISTORY = ("exposures", "history", "index", "waivers")
+READ = (*_FOLDERS, *_FURTHER, *_HISTORY)
 
 _LONGEST_NAME = 200
 

@@ -71,17 +71,17 @@ class HarmfulHashes:
         """Return the number of different hashes."""
         return len(self.md5) + len(self.sha256) + len(self.pdq.codes)
 
-    def matches(self, data: bytes) -> bool:
+    def matches(self, data: bytes, pixels: bool = True) -> bool:
         """Tell whether the picture's bytes, or its pixels by PDQ within 31 bits in any flip or turn, are listed.
 
         Pixels are looked at only where a list has PDQ hashes. A file that cannot be decoded matches by its bytes
-        alone, and so does one whose PDQ quality is below 50.
+        alone, and so does one whose PDQ quality is below 50, and each without `pixels` (one that no decoder survives).
         """
         if _listed(self.md5, hashlib.md5(data, usedforsecurity=False).digest()):
             return True
         if _listed(self.sha256, hashlib.sha256(data).digest()):
             return True
-        return len(self.pdq.codes) > 0 and self._looks_listed(data)
+        return pixels and len(self.pdq.codes) > 0 and self._looks_listed(data)
 
     def _looks_listed(self, data: bytes) -> bool:
         from filters.scorers.pdq import dihedral_hashes

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from filters.errors import BadInput
 from pipelines.engine import Engine
 
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="Run directory: a path or any fsspec URL.")]
@@ -15,7 +16,11 @@ SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="A.B=VALUE", help="Override one key of the recipe.")
 ]
 RunnerOption = Annotated[
-    str, typer.Option("--runner", help="Beam runner by name, or 'plain' for a loop; further Beam options follow.")
+    str,
+    typer.Option(
+        "--runner",
+        help="Beam runner by name, or 'plain' for a loop; further Beam options follow; --log parts prints each part.",
+    ),
 ]
 WorkersOption = Annotated[
     int, typer.Option("--workers", metavar="N", min=1, help="Processes on this machine; they share its cores.")
@@ -24,8 +29,27 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JS
 
 
 def make_engine(runner: str, context: typer.Context, workers: int = 1) -> Engine:
-    """Return the engine of `--runner` and `--workers`; what the command does not know is passed to Beam."""
-    return Engine(runner, tuple(context.args), workers)
+    """Return the engine of `--runner` and `--workers`; what the command does not know is passed to Beam.
+
+    But for `--log parts` and `--accelerator WORDS`, which are the engine's own.
+    """
+    log, rest = _taken(context.args, "--log")
+    accelerator, rest = _taken(rest, "--accelerator")
+    if log not in (None, "parts"):
+        raise BadInput(f"--log {log}: only parts can be logged (--log parts)")
+    return Engine(runner, tuple(rest), workers, log_parts=log is not None, accelerator=accelerator)
+
+
+def _taken(arguments: list[str], name: str) -> tuple[str | None, list[str]]:
+    """Take `name VALUE` or `name=VALUE` out of arguments; return the value and what is left."""
+    for position, argument in enumerate(arguments):
+        if argument == name:
+            if position + 1 == len(arguments):
+                raise BadInput(f"{name}: give its value")
+            return arguments[position + 1], [*arguments[:position], *arguments[position + 2 :]]
+        if argument.startswith(f"{name}="):
+            return argument.removeprefix(f"{name}="), [*arguments[:position], *arguments[position + 1 :]]
+    return None, arguments
 
 
 def print_json(value: Any) -> None:

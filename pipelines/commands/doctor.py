@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from filters.cores import available_cores
 from filters.errors import AssayError, BadInput
 from pipelines.commands.common import JsonOption, RunnerOption, WorkersOption, make_engine, print_json
 from pipelines.commands.measured import measured
+from pipelines.engine import LOCAL, PLAIN, Engine
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -53,21 +53,36 @@ def doctor(
     ] = None,
     runner: RunnerOption = "FnApiRunner",
     workers: WorkersOption = 1,
+    out: Annotated[
+        str | None,
+        typer.Option(
+            "--out", help="With a cluster's --runner: a place (any fsspec URL) that driver and workers reach."
+        ),
+    ] = None,
+    recipe: Annotated[
+        Path | None, typer.Option("--recipe", help="With a cluster's --runner: load this recipe's models there.")
+    ] = None,
+    wait: Annotated[
+        float, typer.Option("--wait", min=1, help="Seconds that the small job on a cluster may take.")
+    ] = 300.0,
     as_json: JsonOption = False,
 ) -> None:
     """Tell what is installed, load every scorer's model, and run a small job on the engine. Exit 2 if one fails.
 
+    With the runner of a cluster, the models are loaded by its workers, and driver, cluster, workers and storage are
+    asked whether they see each other (docs/clusters.md).
+
     Where the model runs in bf16 or int8, its embeddings are compared with those in float32, on a dozen packaged
     drawings or on --images; a cosine below 0.999 is not in order.
     """
-    found = [
-        *_machine(),
-        *_packages(),
-        *_tools(),
-        *_scorers(model),
-        *_precision(model, images),
-        _engine(runner, context, workers),
-    ]
+    engine = make_engine(runner, context, workers)
+    if runner in (LOCAL, PLAIN) and (out is not None or recipe is not None):
+        raise BadInput("--out and --recipe belong to the --runner of a cluster; this one runs here")
+    found = [*_machine(), *_packages()]
+    if runner in (LOCAL, PLAIN):
+        found += [*_tools(), *_scorers(model), *_precision(model, images), _engine(engine)]
+    else:
+        found += _cluster(engine, model, recipe, out, wait)
     if as_json:
         print_json({"ok": all(item["ok"] for item in found), "checks": found})
     else:
@@ -168,15 +183,24 @@ def _captioned(folder: Path, limit: int = 100) -> tuple[list[Image.Image], list[
     return pictures, captions
 
 
-def _engine(runner: str, context: typer.Context, workers: int) -> dict[str, Any]:
+def _engine(engine: Engine) -> dict[str, Any]:
     from pipelines.engine import run_parts
 
     start = time.perf_counter()
     try:
-        run_parts(make_engine(runner, context, workers), "doctor", _Nothing(), [0, 1])
+        run_parts(engine, "doctor", _Nothing(), [0, 1])
     except AssayError as error:
-        return _check(f"runner {runner}", str(error), ok=False)
-    return _check(f"runner {runner}", f"ran two parts in {time.perf_counter() - start:.1f} s")
+        return _check(f"runner {engine.runner}", str(error), ok=False)
+    return _check(f"runner {engine.runner}", f"ran two parts in {time.perf_counter() - start:.1f} s")
+
+
+def _cluster(engine: Engine, model: str, recipe: Path | None, out: str | None, wait: float) -> list[dict[str, Any]]:
+    from filters.registry import DEFAULT
+    from pipelines.commands.doctor_cluster import canary_for, cluster_checks
+    from pipelines.run.recipe import load_recipe
+
+    loaded = load_recipe(recipe) if recipe else None
+    return cluster_checks(engine, canary_for(out, tuple(DEFAULT), loaded, model), out, wait)
 
 
 class _Nothing:
@@ -190,7 +214,7 @@ class _Nothing:
 
 
 def _print(found: list[dict[str, Any]]) -> None:
-    table = Table(show_header=False, box=None)
+    width = max(len(item["name"]) for item in found)
     for item in found:
-        table.add_row("ok" if item["ok"] else "NOT OK", item["name"], item["detail"])
-    Console().print(table)
+        line = f"{'ok' if item['ok'] else 'NOT OK':<6}  {item['name']:<{width}}  {item['detail']}"
+        Console().print(line, markup=False, highlight=False, soft_wrap=True)

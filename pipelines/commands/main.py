@@ -65,6 +65,10 @@ COMMANDS = {
 }
 
 
+#: Errors of disks and permissions, which a user can act on; every other is a defect and shows its traceback.
+_TOLD = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+
+
 class LazyGroup(TyperGroup):
     """A group whose commands are modules, imported when one is called."""
 
@@ -135,7 +139,7 @@ def invoke(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO):
+        if error.errno not in _TOLD:
             raise
         from pipelines.engine import explain
 

@@ -13,11 +13,13 @@ from filters.reasons import BY_CODE
 from pipelines.commands.common import JsonOption, RunArgument, print_json
 from pipelines.jobs.balance import shard_rows
 from pipelines.jobs.finish import run_counts
-from pipelines.progress import read_meters, split_seconds
+from pipelines.progress import planned, read_meters, split_seconds
 from pipelines.run.directory import Run, open_run
 from pipelines.run.manifest import read_manifest
 
-_STAGES = ("ingest", "score", "dedup", "decide", "audit", "balance", "manifest")
+#: Stages that work part by part, the folder of their markers, and those whose number of parts they tell themselves.
+_ARTEFACTS = {"ingest": "samples", "score": "scores", "decide": "ledger"}
+_PLANNED = ("ingest", "balance")
 
 
 def status(run: RunArgument, as_json: JsonOption = False) -> None:
@@ -43,6 +45,7 @@ def describe(run: Run) -> dict[str, Any]:
         "dropped": counts.dropped,
         "balanced": balanced,
         "stage": stage,
+        "parts": parts(run, stage),
         "rate": round(meter.rate, 2) if meter.rate else None,
         "seconds_per_sample": {phase: round(value, 6) for phase, value in split_seconds(meter).items()},
         "scorer_seconds": {name: round(v / meter.samples, 6) for name, v in meter.seconds.items() if meter.samples},
@@ -63,7 +66,7 @@ def current_stage(run: Run) -> str:
     if run.finished():
         return "done"
     parts = run.parts("samples")
-    if not parts:
+    if not parts or len(parts) < (planned(run.store, "ingest") or 0):
         return "ingest"
     if run.parts("scores") != parts:
         return "score"
@@ -72,6 +75,21 @@ def current_stage(run: Run) -> str:
     if run.parts("ledger") != parts:
         return "decide"
     return "balance" if run.store.exists("audit/all.done.json") else "audit"
+
+
+def parts(run: Run, stage: str) -> dict[str, int | None]:
+    """Return how many parts of a stage are done, by their markers, and how many there are in all, null where unknown.
+
+    A stage that works on all parts at once has one.
+    """
+    if stage == "balance":
+        done = sum(name.endswith(".done.json") for name in run.store.list("shards"))
+    elif stage in _ARTEFACTS:
+        done = len(run.parts(_ARTEFACTS[stage]))
+    else:
+        return {"done": int(stage == "done"), "all": 1}
+    every = planned(run.store, stage) if stage in _PLANNED else len(run.parts("samples"))
+    return {"done": done, "all": None if every is None else max(every, done)}
 
 
 def failures(run: Run) -> dict[str, int]:
@@ -83,10 +101,17 @@ def failures(run: Run) -> dict[str, int]:
     return dict(sorted(total.items()))
 
 
+def _title(run: Run) -> str:
+    stage = current_stage(run)
+    now = parts(run, stage)
+    every = "?" if now["all"] is None else now["all"]
+    return f"{run.recipe.name} · {stage}" + (f" ({now['done']} of {every} parts)" if stage != "done" else "")
+
+
 def print_counts(run: Run, console: Console) -> None:
     """Print the funnel as a table."""
     counts = run_counts(run)
-    table = Table(title=f"{run.recipe.name} · {current_stage(run)}", title_justify="left")
+    table = Table(title=_title(run), title_justify="left")
     for heading, justify in (("reason", "left"), ("dropped", "right"), ("left", "right"), ("meaning", "left")):
         table.add_column(heading, justify=justify, overflow="fold")  # type: ignore[arg-type]
     table.add_row("samples", "", f"{counts.samples:,}", "")

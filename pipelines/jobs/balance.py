@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from filters.errors import AssayError, BadInput
 from pipelines.engine import Engine, run_parts
 from pipelines.jobs.reread import known_hashes, same_records
-from pipelines.progress import Meter, shown
+from pipelines.progress import Meter, announce, shown
 from pipelines.run.directory import Run
 from pipelines.run.manifest import INDEX
 from pipelines.run.parts import PartWriter, fingerprint, finished, read_marker
@@ -155,6 +155,7 @@ def balance(run: Run, engine: Engine) -> int:
             for suffix in (".done.json", ".tar", ".parquet"):
                 run.store.delete(shard_name(stale, suffix))
     pending = [i for i in range(len(spans)) if not finished(run.store, shard_name(i), work.wanted(i))]
+    announce(run.store, "balance", len(spans))
     with shown(run.store, "balance", sum(kept.values())):
         run_parts(engine, "balance", work, pending)
     write_index(run)

@@ -32,11 +32,14 @@ def harmful_state(paths: tuple[str, ...]) -> list[str]:
     return [sha256_file(file) for file in files if file.is_file()]
 
 
-def is_harmful(record: Record, harmful: HarmfulHashes | None) -> bool:
-    """Tell whether the record's picture is on a list, or was found to be when it was downloaded."""
+def is_harmful(record: Record, harmful: HarmfulHashes | None, pixels: bool = True) -> bool:
+    """Tell whether the record's picture is on a list, or was found to be when it was downloaded.
+
+    Without `pixels` by its bytes alone: for a picture that must not be decoded.
+    """
     if record.failure is Reason.KNOWN_HARMFUL:
         return True
-    return harmful is not None and bool(record.image) and harmful.matches(record.image or b"")
+    return harmful is not None and bool(record.image) and harmful.matches(record.image or b"", pixels)
 
 
 def withheld_row(shard: str, number: int) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,11 +16,12 @@ from filters.errors import BadInput, TooManyFailures
 from filters.identity import sample_uid
 from filters.reasons import BY_CODE, PRECEDENCE, Reason, Stage
 from pipelines.engine import Engine, run_parts
+from pipelines.jobs.attempts import guarded
 from pipelines.jobs.fetch import fetch
 from pipelines.jobs.harmful import harmful_hashes, harmful_state, is_harmful, withheld_row
 from pipelines.jobs.match import pin_registry
 from pipelines.jobs.signals import SignalWriter
-from pipelines.progress import Meter, shown
+from pipelines.progress import Meter, announce, shown
 from pipelines.run.directory import Run
 from pipelines.run.parts import PartWriter, fingerprint, finished, part_name
 from pipelines.run.recipe import FieldNames, Limits, Recipe
@@ -29,6 +30,9 @@ from pipelines.sources.base import ReadLimits, Record, ShardRef
 from pipelines.sources.registry import make_source
 
 VERSION = "3"
+
+#: Pictures that no decoder survives: not even their headers are read.
+_NEVER_OPENED = (Reason.DECODER_CRASHED, Reason.DECODE_TIMEOUT)
 
 
 @dataclass(frozen=True)
@@ -53,19 +57,25 @@ class Ingest:
         seen: set[str] = set()
         signals = SignalWriter(recipe.rights)
         harmful = harmful_hashes(tuple(recipe.rights.harmful))
-        for number, record in enumerate(make_source(recipe.input).records(shard, read_limits(recipe))):
-            if is_harmful(record, harmful):
-                # first of all, and nothing else is read or kept of it
-                rows.append(withheld_row(shard.name, number))
-                meter.count(failure=Reason.KNOWN_HARMFUL.value)
-                continue
-            row = sample_row(record, shard.name, recipe.input.fields, recipe.limits)
-            if row["failure"] is None and record.key in seen:
-                row.update(failure=Reason.DUPLICATE_KEY.value, failure_detail=f"key {record.key!r} stands twice")
-            seen.add(record.key)
-            rows.append(row)
-            signals.add(record, row)
-            meter.count(failure=row["failure"])
+        with guarded(store, "ingest", index) as guard:
+            for number, found in enumerate(make_source(recipe.input).records(shard, read_limits(recipe))):
+                trouble = guard.trouble(found.image, recipe.limits.max_pixels, pixels=harmful is not None)
+                record = found if trouble is None else _refused(found, trouble)
+                with guard.watched(record.key):
+                    if is_harmful(record, harmful, pixels=trouble is None):
+                        # first of all, and nothing else is read or kept of it
+                        rows.append(withheld_row(shard.name, number))
+                        meter.count(failure=Reason.KNOWN_HARMFUL.value)
+                        continue
+                    row = sample_row(record, shard.name, recipe.input.fields, recipe.limits)
+                    if row["failure"] is None and record.key in seen:
+                        row.update(
+                            failure=Reason.DUPLICATE_KEY.value, failure_detail=f"key {record.key!r} stands twice"
+                        )
+                    seen.add(record.key)
+                    rows.append(row)
+                    signals.add(record if trouble is None else replace(record, image=None), row)
+                meter.count(failure=row["failure"])
         meter.flush()
         table = pa.Table.from_pylist(rows, schema=SAMPLES)
         writer = PartWriter(store, name, wanted)
@@ -100,6 +110,7 @@ def ingest(run: Run, engine: Engine) -> None:
         if index >= len(shards):
             run.store.delete(part_name("samples", index, ".done.json"))
     pending = [i for i in range(len(shards)) if not finished(run.store, part_name("samples", i, ""), work.wanted(i))]
+    announce(run.store, "ingest", len(shards))
     with shown(run.store, "ingest", None):
         run_parts(engine, "ingest", work, pending)
     total = run.rows("samples")
@@ -129,9 +140,9 @@ def sample_row(record: Record, shard: str, names: FieldNames, limits: Limits) ->
     }
     folder = _text(metadata.pop(names.folder, None)) or record.key.rpartition("/")[0] or None
     sha256 = hashlib.sha256(record.image or b"")
-    header, image_problem = _image(record.image, limits)
+    header, image_problem = _image(None if record.failure in _NEVER_OPENED else record.image, limits)
     source_problem = (record.failure, record.detail) if record.failure else None
-    if record.failure and record.image is None:
+    if record.failure and (record.image is None or record.failure in _NEVER_OPENED):
         image_problem = None  # the source has said why there is none
     problem = _first(source_problem, metadata_problem, image_problem, caption_problem)
     return {
@@ -150,6 +161,11 @@ def sample_row(record: Record, shard: str, names: FieldNames, limits: Limits) ->
         "failure": problem[0].value if problem else None,
         "failure_detail": _clean(problem[1] or "")[:500] if problem else None,
     }
+
+
+def _refused(record: Record, trouble: Undecodable) -> Record:
+    """Return the record with what its picture does to a decoder as its failure, unless it has one already."""
+    return record if record.failure else replace(record, failure=trouble.reason, detail=trouble.detail)
 
 
 _Problem = tuple[Reason, str | None] | None

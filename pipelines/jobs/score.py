@@ -33,6 +33,7 @@ from filters.scorers.nsfw import NsfwScorer
 from filters.scorers.similarity import SimilarityScorer
 from filters.scoring import EvidenceScorer, Scorer
 from pipelines.engine import Engine, run_parts
+from pipelines.jobs.attempts import guarded
 from pipelines.jobs.ingest import check_failures
 from pipelines.jobs.match import key_matches, pinned
 from pipelines.jobs.reread import known_hashes, same_records
@@ -77,6 +78,11 @@ class Score:
         """Load every scorer's model; they cache them for the process."""
         for scorer in self.scorers():
             scorer.load()
+
+    def wants_accelerator(self) -> bool:
+        """Tell whether the recipe's encoder is one that a GPU runs faster; the packaged one is too small to gain."""
+        recipe = self.run_dir.recipe
+        return "similarity" in recipe.scorers and not recipe.similarity.model.startswith("builtin:")
 
     def run(self, index: int) -> None:
         """Write `scores`, `embeddings`, `evidence` and `thumbnails` part `index`."""
@@ -183,10 +189,13 @@ def score_rows(
     threads = available_cores()
     side = _side(run, scorers)
     waiting: deque[Future[Scored]] = deque()
-    with ThreadPoolExecutor(threads, initializer=_one_model_thread) as pool:
+    with (
+        guarded(run.store, "score", meter.part) as guard,
+        ThreadPoolExecutor(threads, initializer=_one_model_thread) as pool,
+    ):
         for raw in _raw(run, shard, samples, meter, only):
             limit = run.recipe.limits.max_pixels
-            waiting.append(pool.submit(score_batch, scorers, raw, limit, rules, only is None, side))
+            waiting.append(pool.submit(score_batch, scorers, raw, limit, rules, only is None, side, guard))
             if len(waiting) > threads:
                 yield _counted(meter, waiting.popleft().result())
         while waiting:

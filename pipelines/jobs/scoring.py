@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from filters.decoding import Undecodable, decode
+from filters.decoding_guard import Guard
 from filters.registry import COSTLY, HEADS
 from filters.rules import AnyRule, judge, primary_codes
 from filters.scorers.heads import ClipHeadScorer
@@ -84,16 +85,17 @@ def score_batch(
     rules: Sequence[AnyRule] = (),
     thumbnails: bool = True,
     side: int | None = None,
+    guard: Guard | None = None,
 ) -> Scored:
     """Decode and score the records of `raw`; a corrupt picture costs itself, a reserved one is shown to no model.
 
     `rules`: those of the cascade. Before each costly scorer they are judged on the columns that exist by then,
     and the scorer gets only what passes; the others' scores are null. Without rules every scorer gets all.
-    `side`: the shorter side that JPEGs must keep (`draft_side`); None: all pixels.
+    `side`: the shorter side that JPEGs must keep (`draft_side`); None: all pixels. `guard` stands before the decoders.
     """
     scored = Scored()
     start = time.perf_counter()
-    batch, rows = _decoded(raw, max_pixels, side, scored)
+    batch, rows = _decoded(raw, max_pixels, side, scored, guard)
     start = scored.spent("decode", start)
     if not rows:
         return scored
@@ -119,12 +121,17 @@ def score_batch(
     return scored
 
 
-def _decoded(raw: Raw, max_pixels: int, side: int | None, scored: Scored) -> tuple[Batch, list[int]]:
+def _decoded(
+    raw: Raw, max_pixels: int, side: int | None, scored: Scored, guard: Guard | None
+) -> tuple[Batch, list[int]]:
     rows: list[int] = []
     pictures: list[Picture] = []
     for i, data in enumerate(raw.data):
         try:
-            pictures.append(decode(data, max_pixels, side))
+            found = (
+                decode(data, max_pixels, side) if guard is None else guard.decode(data, max_pixels, side, raw.uids[i])
+            )
+            pictures.append(found)
             rows.append(i)
         except Undecodable as error:
             scored.failures[raw.positions[i]] = (error.reason.value, error.detail)

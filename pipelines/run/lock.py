@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from filters.errors import BadInput
 from pipelines.run.staged import settle
@@ -25,9 +26,10 @@ _NAME = ".lock"
 
 @contextmanager
 def locked(store: Store) -> Iterator[None]:
-    """Hold the run's lock for the block, with an interrupted retraction finished first.
+    """Hold the run's lock for the block, with what a killed job left put in order first.
 
-    Raises `BadInput` naming the owner and the lock's age.
+    That is: temporary files are deleted, an interrupted retraction is finished. Raises `BadInput` naming the owner and
+    the lock's age.
     """
     if not store.local:
         settle(store)
@@ -41,11 +43,22 @@ def locked(store: Store) -> Iterator[None]:
         except BlockingIOError:
             raise BadInput(f"{store.url}: another job works here ({_owner(path)}); wait for it or stop it") from None
         stream.seek(0)
-        stream.truncate()
-        stream.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}))
-        stream.flush()
+        died = bool(stream.read())  # who ends well leaves nothing
+        _write(stream, json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}))
+        if died:
+            store.sweep()
         settle(store)
-        yield
+        try:
+            yield
+        finally:
+            _write(stream, "")
+
+
+def _write(stream: IO[str], text: str) -> None:
+    stream.seek(0)
+    stream.truncate()
+    stream.write(text)
+    stream.flush()
 
 
 def _owner(path: Path) -> str:

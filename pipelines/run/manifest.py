@@ -183,13 +183,23 @@ def read_manifest(run: Run) -> dict[str, Any]:
                 f"{run.store.url}/{MANIFEST}: format {body['content']['format']}, this Assay reads {FORMAT}"
             )
     except (ValueError, KeyError, TypeError):
-        raise BadInput(f"{run.store.url}/{MANIFEST}: not a manifest") from None
+        raise BadInput(f"{run.store.url}/{MANIFEST}: not a manifest; delete it and run assay run again") from None
     return body
 
 
 def verify(run: Run) -> list[Problem]:
-    """Check the content hash and the SHA-256 of every file; return what is wrong."""
+    """Check the content hash and the SHA-256 of every file; return what is wrong.
+
+    Raises `BadInput` where the manifest itself is damaged.
+    """
     body = read_manifest(run)
+    try:
+        return _problems(run, body)
+    except (KeyError, TypeError, AttributeError, ValueError):
+        raise BadInput(f"{run.store.url}/{MANIFEST}: damaged; assay run on the same folder writes it again") from None
+
+
+def _problems(run: Run, body: dict[str, Any]) -> list[Problem]:
     problems = []
     if content_hash(body["content"]) != body.get("content_hash"):
         problems.append(Problem("CONTENT_HASH", "the manifest's content does not have the hash that it states"))

@@ -87,7 +87,8 @@ class PartWriter:
     def add_table(self, name: str, table: pa.Table) -> None:
         """Write one parquet file (zstd, the table's own schema metadata)."""
         with self._store.create(name) as path:
-            pq.write_table(table, path, compression="zstd")
+            # checksums, so that a flipped bit is an error for whoever reads, and never another number
+            pq.write_table(table, path, compression="zstd", write_page_checksum=True)
             self._files[name] = FileRecord(path.stat().st_size, sha256_file(path))
 
     def add_file(self, name: str, path: Path) -> None:
@@ -111,7 +112,7 @@ def read_table(store: Store, name: str, columns: list[str] | None = None) -> pa.
     """Read one parquet file of the run, refusing unknown major versions. Raises `BadInput`."""
     with store.open(name) as stream:
         try:
-            file = pq.ParquetFile(stream)
+            file = pq.ParquetFile(stream, page_checksum_verification=True)
             check_version(file.schema_arrow, name)
             wanted = None if columns is None else [c for c in columns if c in file.schema_arrow.names]
             return file.read(columns=wanted)

@@ -140,7 +140,7 @@ def _move(store: Store, source: str, target: str) -> None:
         return  # moved before the interruption
     place = store.path(target)
     if not store.local:
-        store.fs.makedirs(place.rsplit("/", 1)[0], exist_ok=True)
+        store.make_folder_of(place)
         store.fs.copy(store.path(source), place)
         store.delete(source)
         return

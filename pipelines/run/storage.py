@@ -1,7 +1,8 @@
 """Files of a run on any fsspec URL, written so that a reader never sees half of one.
 
 On a local disk: temporary name, fsync, atomic rename. Elsewhere (object stores, memory) a put is atomic,
-and a rename is a copy, so the finished temporary file is put under its final name.
+and a rename is a copy, so the finished temporary file, on this machine's disk, is put under its final name. Large
+files go up in pieces, and the object is there once the last step names them all: killed before, it is not.
 """
 
 from __future__ import annotations
@@ -18,8 +19,12 @@ from typing import IO
 import fsspec
 
 from filters.errors import BadInput, first_line
+from pipelines.run.steady import Steady
 
 _TEMPORARY = ".tmp-"
+
+#: fsspec's names of the file systems in which a path is a key, and folders do not exist.
+_OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "oci"}
 
 
 class Store:
@@ -27,12 +32,17 @@ class Store:
 
     def __init__(self, url: str) -> None:
         try:
-            self.fs, self.root = fsspec.core.url_to_fs(url)
+            # other processes write as well: what was listed a moment ago need not be so
+            self.fs, self.root = fsspec.core.url_to_fs(url, use_listings_cache=False)
         except (ImportError, ValueError) as error:
             raise BadInput(f"{url}: {first_line(error)}") from None
         self.url = url
         self.root = self.root.rstrip("/") or "/"
-        self.local = "file" in (self.fs.protocol if isinstance(self.fs.protocol, tuple) else (self.fs.protocol,))
+        protocols = {self.fs.protocol} if isinstance(self.fs.protocol, str) else set(self.fs.protocol)
+        self.local = "file" in protocols
+        self._has_folders = not protocols & _OBJECT_STORES
+        if not self.local:
+            self.fs = Steady(self.fs)
 
     def __reduce__(self) -> tuple[type[Store], tuple[str]]:
         return Store, (self.url,)
@@ -101,7 +111,7 @@ class Store:
 
     def _publish(self, temporary: Path, target: str) -> None:
         if not self.local:
-            self.fs.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
+            self.make_folder_of(target)
             self.fs.put_file(str(temporary), target)
             return
         with temporary.open("rb") as stream:
@@ -112,6 +122,14 @@ class Store:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+    def make_folder_of(self, path: str) -> None:
+        """Make the folder of a full path where the file system has folders.
+
+        An object store has none, and asked for one, s3fs would make a bucket of a mistyped name.
+        """
+        if self._has_folders:
+            self.fs.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
 
     def delete(self, name: str) -> None:
         """Delete the file if it is there."""

@@ -10,6 +10,13 @@ MODULES = (
     "dashboards.web.pages.runs",
     "dashboards.web.pages.funnel",
     "dashboards.web.pages.samples",
+    "dashboards.web.pages.thresholds",
+    "dashboards.web.pages.duplicates",
+    "dashboards.web.pages.search",
+    "dashboards.web.pages.rights",
+    "dashboards.web.pages.audit",
+    "dashboards.web.pages.training",
+    "dashboards.web.pages.generated",
     "dashboards.web.pages.health",
 )
 

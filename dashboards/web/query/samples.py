@@ -52,11 +52,15 @@ def sample_page(opened: Opened, filters: Filters, after: str = "", size: int = 6
     Paging is by (score, position): positions are unique where uids are not, and no page costs more than the first.
     Samples without the score come last.
     """
-    chosen = where(filters, opened.columns)
-    rows = _positions(opened, filters, chosen, _cursor(after, bool(filters.sort)), size + 1)
+    chosen, start = where(filters, opened.columns), _cursor(after, bool(filters.sort))
+    if filters.caption and filters.sort:
+        total, rows = _in_one_pass(opened, filters, chosen, start, size + 1)
+    else:
+        total = count(opened.reader, filters, chosen)
+        rows = _positions(opened, filters, chosen, start, size + 1)
     shown = rows[:size]
     last = _token(shown[-1]) if len(rows) > size else ""
-    return SamplePage(count(opened.reader, filters, chosen), fetch(opened, shown), last)
+    return SamplePage(total, fetch(opened, shown), last)
 
 
 def count(reader: Reader, filters: Filters, chosen: Where) -> int:
@@ -97,6 +101,31 @@ def _token(row: tuple[int, float | None, bool]) -> str:
         return f"_{position}"
     # without the exponent's plus sign, which means a space in an address
     return f"none_{position}" if value is None else f"{float(value).hex().replace('+', '')}_{position}"
+
+
+def _in_one_pass(
+    opened: Opened, filters: Filters, chosen: Where, start: _Cursor | None, size: int
+) -> tuple[int, list[tuple[int, float | None, bool]]]:
+    """Return the number of samples and (row, value, True) of a page. Captions are read once: nothing costs as much."""
+    column = opened.columns.number(filters.sort)
+    assert column is not None  # parse_filters lets no other through
+    hits = f"WITH hits AS MATERIALIZED (SELECT row, {column.sql} AS value FROM samples WHERE {chosen.sql})"
+    way, beyond = ("DESC", "<") if filters.descending else ("ASC", ">")
+    test = Where("TRUE")
+    if start is not None and start.value is None:
+        test = Where("value IS NULL AND row > ?", (start.row,))
+    elif start is not None:
+        kind, bound = ("FLOAT", start.value) if column.kind == "number" else ("BIGINT", int(start.value or 0))
+        sql = f"(value {beyond} ?::{kind} OR (value = ?::{kind} AND row > ?) OR value IS NULL)"
+        test = Where(sql, (bound, bound, start.row))
+    found = opened.reader.rows(
+        f"{hits} SELECT row, value, (SELECT count(*) FROM hits) FROM hits WHERE {test.sql} "
+        f"ORDER BY value {way} NULLS LAST, row LIMIT {size:d}",
+        (*chosen.values, *test.values),
+    )
+    if not found and start is not None:
+        return count(opened.reader, filters, chosen), []
+    return (found[0][2] if found else 0), [(row, value, True) for row, value, _ in found]
 
 
 def _positions(

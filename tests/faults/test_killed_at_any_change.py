@@ -1,0 +1,107 @@
+"""Killed at any change of its files, a command run again ends as if nothing had happened."""
+
+import random
+import shutil
+from itertools import pairwise
+
+import pytest
+from harm import command, left_overs
+
+from pipelines.run.directory import open_run
+from pipelines.run.manifest import read_manifest, verify
+
+#: Kills by command; with those of `test_killed_processes` more than fifty.
+RUN_KILLS, REPLAY_KILLS, APPLY_KILLS, BALANCE_KILLS = 30, 6, 6, 6
+
+
+def points(seed, changes, count):
+    """`count` changes, spread over all of them, each drawn at random within its stretch."""
+    draw = random.Random(seed)
+    edges = [1 + changes * i // count for i in range(count + 1)]
+    return [draw.randrange(low, max(high, low + 1)) for low, high in pairwise(edges)]
+
+
+def check_killed_run(whole, folder, stop):
+    words = ("run", whole.recipe, "--out", folder / "run", "--runner", "plain", "--json")
+    killed = command(folder / "say", *words, stop=stop, watched=folder / "run")
+    assert killed.code == -9, killed.err
+    if (folder / "run" / "manifest.json").exists():  # only the report is not written yet
+        assert read_manifest(open_run(str(folder / "run")))["content_hash"] == whole.content_hash
+    done = command(folder / "say", *words)
+    assert done.code == 0, done.err
+    told = {key: done.json[key] for key in ("content_hash", "samples", "kept", "dropped", "balanced")}
+    assert told == {key: whole.done.json[key] for key in told}
+    assert verify(open_run(str(folder / "run"))) == []
+    assert left_overs(folder / "run") == []
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(1200)
+def test_a_run(whole, tmp_path):
+    for stop in points(1, whole.done.changes, RUN_KILLS):
+        check_killed_run(whole, tmp_path / str(stop), stop)
+
+
+def test_a_run_killed_in_the_middle(whole, tmp_path):
+    check_killed_run(whole, tmp_path, whole.done.changes // 2)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(600)
+def test_a_replay_and_the_balance_after_it(whole, tmp_path):
+    replay = ("replay", whole.folder, "--set", "balance.cap=3", "--out")
+    balance = ("balance", "--runner", "plain", "--json")
+    there = tmp_path / "whole"
+    counts = [command(tmp_path / "say", *replay, there, watched=there).changes]
+    done = command(tmp_path / "say", "balance", there, *balance[1:], watched=there)
+    counts.append(done.changes)
+    assert done.code == 0, done.err
+    wanted = read_manifest(open_run(str(there)))["content_hash"]
+    assert wanted != whole.content_hash
+    for which, kills in ((0, REPLAY_KILLS), (1, BALANCE_KILLS)):
+        for stop in points(2, counts[which], kills):
+            folder = tmp_path / f"{which}-{stop}"
+            for stage, words in enumerate(((*replay, folder), ("balance", folder, *balance[1:]))):
+                if stage == which:
+                    assert command(tmp_path / "say", *words, stop=stop, watched=folder).code == -9
+                done = command(tmp_path / "say", *words)
+                assert done.code == 0, done.err
+            found = open_run(str(folder))
+            assert read_manifest(found)["content_hash"] == wanted
+            assert verify(found) == []
+            assert left_overs(folder) == []
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(600)
+def test_applying_opt_outs(whole, tmp_path):
+    registry = f"sqlite:{tmp_path}/registry.db"
+    key = tmp_path / "key.pem"
+    assert command(tmp_path / "say", "keygen", "--out", key).code == 0
+    assert command(tmp_path / "say", "optout", "init", registry).code == 0
+    added = command(tmp_path / "say", "optout", "add", registry, "--creator", "artist 1", "--requester", "artist 1")
+    assert added.code == 0, added.err
+
+    def apply(folder, **settings):
+        return command(
+            tmp_path / "say", "optout", "apply", folder, "--registry", registry, "--key", key, "--json", **settings
+        )
+
+    shutil.copytree(whole.folder, tmp_path / "whole")
+    done = apply(tmp_path / "whole", watched=tmp_path / "whole")
+    assert done.code == 0, done.err
+    wanted = done.json["after"]
+    assert done.json["left"]
+    assert wanted != whole.content_hash
+    for stop in points(3, done.changes, APPLY_KILLS):
+        folder = tmp_path / f"apply-{stop}"
+        shutil.copytree(whole.folder, folder)
+        assert apply(folder, stop=stop, watched=folder).code == -9
+        found = open_run(str(folder))
+        if not (folder / ".pending" / "commit.json").exists():
+            assert verify(found) == []
+            assert read_manifest(found)["content_hash"] in (wanted, whole.content_hash)
+        assert apply(folder).code == 0
+        assert read_manifest(found)["content_hash"] == wanted
+        assert verify(found) == []
+        assert left_overs(folder) == []
