@@ -9,23 +9,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 pytest.importorskip("fastapi", reason="the dashboard extra is not installed")
 
-from fastapi.testclient import TestClient
 from run_making import make_run, sample_rows
-
-from dashboards.web.app import create_app
-from dashboards.web.settings import Settings
-
-HOSTILE = '<script>alert(1)</script> "onload=x \u202eevil\u202c \x07 &amp; {{ 7*7 }} <img src=x>'
+from web_clients import HOSTILE, client_for
 
 
 def caption(i):
     return {5: HOSTILE, 6: "x" * 100_000 + " end", 7: "שלום \u200f" + "drawing"}.get(i, f"Drawing {i} of a thing")
-
-
-def client_for(root, cache, **changes):
-    """A client of the application over `root`; follows no redirects."""
-    app = create_app(Settings(root, cache=cache, patience=60, **changes))
-    return TestClient(app, base_url=f"http://127.0.0.1:{8321}", follow_redirects=False)
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@
 
 import hypothesis
 import pytest
-from conftest import client_for
+from web_clients import client_for
 
 schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed (assay-data[dev])")
 

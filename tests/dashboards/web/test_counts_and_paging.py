@@ -19,8 +19,8 @@ def test_the_funnel_is_the_ledger(client, made):
 
 
 def test_the_funnel_says_when_shards_do_not_hold_what_is_kept(tmp_path, cache):
-    from conftest import client_for
     from run_making import make_run, sample_rows
+    from web_clients import client_for
 
     make_run(tmp_path / "made", sample_rows(40))
     marker = tmp_path / "made" / "shards" / "shard-00000.done.json"
@@ -106,8 +106,8 @@ def test_a_filter_of_nothing_is_none(client, made):
 
 
 def test_a_run_that_changes_is_read_again(tmp_path, cache):
-    from conftest import client_for
     from run_making import make_run, sample_rows
+    from web_clients import client_for
 
     make_run(tmp_path / "made", sample_rows(60))
     with client_for(tmp_path, cache) as client:

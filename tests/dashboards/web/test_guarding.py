@@ -7,8 +7,8 @@ import sys
 import urllib.request
 
 import pytest
-from conftest import client_for
 from run_making import make_run, sample_rows
+from web_clients import client_for
 
 PAGES = [
     "/", "/runs/made/funnel", "/runs/made/samples", "/runs/made/samples?view=table", "/runs/made/health",

@@ -1,8 +1,8 @@
 import io
 
-from conftest import HOSTILE, client_for
 from PIL import Image
 from run_making import make_run, noise_thumbnail, sample_rows
+from web_clients import HOSTILE, client_for
 
 
 def test_hostile_captions_are_text(client, made):

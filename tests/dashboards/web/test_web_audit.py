@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from conftest import client_for
 from run_making import make_run, sample_rows
+from web_clients import client_for
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "pipelines"))
 

@@ -6,8 +6,8 @@ from hashlib import sha256
 
 import pyarrow as pa
 import pytest
-from conftest import client_for
 from run_making import make_run, sample_rows
+from web_clients import client_for
 
 from filters.optout.base import Document, Evidence, Fetched
 from filters.optout.robots_channel import RobotsChannel

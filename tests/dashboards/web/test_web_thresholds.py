@@ -105,8 +105,8 @@ def test_scores_that_the_cascade_spared_are_not_missing(tmp_path, cache):
     """A score that the cascade spared a sample speaks neither way, as in decide."""
     import pyarrow as pa
     import pyarrow.parquet as pq
-    from conftest import client_for
     from run_making import make_run, sample_rows
+    from web_clients import client_for
 
     from dashboards.web.query.samples import codes
     from dashboards.web.query.threshold_replay import present_tests, reasons_sql

@@ -8,9 +8,9 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from conftest import client_for
 from run_making import make_run as plain_run
 from run_making import sample_rows
+from web_clients import client_for
 
 pytest.importorskip("torch", reason="the train extra is not installed")
 pytest.importorskip("diffusers", reason="the train extra is not installed")

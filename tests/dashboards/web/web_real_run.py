@@ -10,8 +10,8 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from conftest import client_for
 from PIL import Image, ImageDraw, ImageFilter
+from web_clients import client_for
 
 ARTIST, RESERVED = "Zoë Ångström", "Otto Gone"
 PLACES = ("Kenya", "Japan", "France", "Brazil")
