@@ -23,7 +23,8 @@ OPTOUTS := runs/demo-optouts.sqlite
 MODEL := runs/demo-model
 KEYS := runs/demo-keys
 PICTURES := runs/demo-pictures
-VERIFY := $(ASSAY) verify --trust $(KEYS)/root.pem --registry $(PICTURES)/hallmarks.sqlite --watermark-key $(KEYS)/watermark.key
+OURS := --trust $(KEYS)/root.pem --registry $(PICTURES)/hallmarks.sqlite --watermark-key $(KEYS)/watermark.key
+VERIFY := $(ASSAY) verify $(OURS)
 # one of the corpus's artists, who writes the name in two ways; the demo plays that he opts out
 ARTIST := Sérgio Luiz Araújo Silva
 
@@ -87,7 +88,7 @@ demo-pictures: # made, marked, signed, registered; then one is stripped and reco
 	$(BIN)/python examples/tamper.py $(PICTURES)/p00000-s0.png runs/demo-stripped.jpg runs/demo-tampered.png
 	$(VERIFY) --model $(MODEL) runs/demo-stripped.jpg && exit 1 || test $$? -eq 3
 	$(VERIFY) runs/demo-tampered.png && exit 1 || test $$? -eq 3
-	$(ASSAY) lineage $(PICTURES)/p00000-s0.png --run $(DEMO)
+	$(ASSAY) lineage $(PICTURES)/p00000-s0.png --run $(DEMO) $(OURS)
 	@touch $(PICTURES)/.done
 
 lint: $(BIN)/.installed ## ruff and mypy
