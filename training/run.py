@@ -39,7 +39,7 @@ from training.progress import Progress
 from training.recorder import Recorder
 from training.signals import Interrupts
 from training.stages import AutoencoderStage, DenoiserStage, Stage
-from training.together import on_first
+from training.together import leaving_together, on_first
 from training.weights import read_weights
 
 AUTOENCODER = "autoencoder"
@@ -76,6 +76,10 @@ class Training:
 
     def train(self) -> Result:
         """Train to the end. Raises `AssayError` in one line, `KeyboardInterrupt` after a checkpoint."""
+        with leaving_together(self._accelerator):
+            return self._train()
+
+    def _train(self) -> Result:
         with locked(Store(str(self._out))) if self._main else nullcontext(), Interrupts() as interrupts:
             on_first(self._accelerator, self._claim)
             if isinstance(self._config.method, Full):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from filters.errors import AssayError
@@ -14,6 +15,30 @@ class FirstFailed(AssayError):
     """The first process ended by something that is no message for people; it tells what itself. Exit code 1."""
 
     exit_code = 1
+
+
+@contextmanager
+def leaving_together(accelerator: Any) -> Iterator[None]:
+    """Run the body as the last that these processes do together: their connections are closed at its end.
+
+    torch leaves that to the interpreter's end otherwise, where gloo's threads abort the process (SIGABRT, "terminate
+    called without an active exception"; pytorch issue 190489) even after a training that went well. Nothing is closed
+    after a failure of one process alone, as closing waits for the others where the backend is NCCL.
+    """
+    try:
+        yield
+        accelerator.wait_for_everyone()
+    except (AssayError, KeyboardInterrupt):
+        _leave()
+        raise
+    _leave()
+
+
+def _leave() -> None:
+    import torch.distributed as processes
+
+    if processes.is_available() and processes.is_initialized():
+        processes.destroy_process_group()
 
 
 def on_first(accelerator: Any, act: Callable[[], T]) -> T:

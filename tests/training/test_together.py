@@ -62,23 +62,26 @@ from filters.encoders.torchvision_fix import ensure_torchvision
 ensure_torchvision()
 from accelerate import Accelerator
 from filters.errors import GateRefused
-from training.together import FirstFailed, on_first
+from training.together import FirstFailed, leaving_together, on_first
 acc = Accelerator(cpu=True)
 def fail(error):
     raise error
-assert on_first(acc, lambda: acc.process_index + 5) == 5
-try:
-    on_first(acc, lambda: fail(GateRefused("the registry is gone")))
-    sys.exit(9)
-except GateRefused as error:
-    assert str(error) == "the registry is gone", error
-try:
-    on_first(acc, lambda: fail(ZeroDivisionError("a bug")))
-    sys.exit(8)
-except ZeroDivisionError:
-    assert acc.is_main_process
-except FirstFailed:
-    assert not acc.is_main_process
+def work():
+    assert on_first(acc, lambda: acc.process_index + 5) == 5
+    try:
+        on_first(acc, lambda: fail(GateRefused("the registry is gone")))
+        sys.exit(9)
+    except GateRefused as error:
+        assert str(error) == "the registry is gone", error
+    try:
+        on_first(acc, lambda: fail(ZeroDivisionError("a bug")))
+        sys.exit(8)
+    except ZeroDivisionError:
+        assert acc.is_main_process
+    except FirstFailed:
+        assert not acc.is_main_process
+with leaving_together(acc):
+    work()
 """
 
 
