@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from filters.errors import BadInput
+from filters.people_files import read_text_file
 from pipelines.commands.common import JsonOption, print_json
 
 if TYPE_CHECKING:
@@ -238,14 +239,8 @@ def _origin(
 def _prompts(given: list[str] | None, file: Path | None) -> list[str]:
     found = list(given or [])
     if file is not None:
-        try:
-            if file.stat().st_size > _MAX_PROMPTS:
-                raise BadInput(f"{file}: larger than 64 MiB")
-            found += [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
-        except OSError as error:
-            raise BadInput(f"{file}: cannot be read ({error.strerror})") from None
-        except UnicodeDecodeError:
-            raise BadInput(f"{file}: not UTF-8") from None
+        lines = read_text_file(file, _MAX_PROMPTS).splitlines()
+        found += [line.strip() for line in lines if line.strip()]
     if not found:
         raise BadInput("no prompt: give --prompt, or --prompts with a file of one a line")
     return found

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from filters.errors import BadInput
+from filters.people_files import read_text_file
 from pipelines.commands.common import JsonOption
 
 _MAX_PROMPTS = 64 << 20
@@ -104,15 +105,7 @@ def generation(
 def _prompts(file: Path | None) -> tuple[str, ...]:
     if file is None:
         return ()
-    try:
-        if file.stat().st_size > _MAX_PROMPTS:
-            raise BadInput(f"{file}: larger than 64 MiB")
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise BadInput(f"{file}: cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError:
-        raise BadInput(f"{file}: not UTF-8") from None
-    found = tuple(line.strip() for line in lines if line.strip())
+    found = tuple(line.strip() for line in read_text_file(file, _MAX_PROMPTS).splitlines() if line.strip())
     if not found:
         raise BadInput(f"{file}: holds no prompt; write one a line")
     if long := next((text for text in found if len(text) > 10_000), None):

@@ -11,14 +11,13 @@ from pydantic import Field, field_validator, model_validator
 
 from audit.groups.lexicon import Lexicon, languages_of, load, load_all
 from audit.groups.places import gazetteer
-from filters.errors import BadInput
-from pipelines.run.checked_yaml import checked
 from training.config_base import Section
+from training.sampling.shipped_files import load_named, names_in
 
 _FOLDER = Path(__file__).parent / "axes"
 
-#: Largest file, and largest phrase that is put into a prompt.
-_MOST_BYTES, _MOST_WORDS = 1 << 20, 200
+#: Longest phrase that is put into a prompt, in characters.
+_MOST_WORDS = 200
 
 #: How far the shares of an axis may be from adding up to 1: rounding.
 _SLACK = 0.005
@@ -100,25 +99,9 @@ class Axes(Section):
 
 def shipped() -> list[str]:
     """Return the names of the files that Assay brings."""
-    return sorted(path.stem for path in _FOLDER.glob("*.json"))
+    return names_in(_FOLDER)
 
 
 def load_axes(named: str) -> Axes:
     """Return a file of axes by its shipped name, or by path (YAML). Raises `BadInput` with file, line and key."""
-    if named in shipped():
-        path = _FOLDER / f"{named}.json"
-    else:
-        path = Path(named)
-        if path.suffix not in (".yaml", ".yml", ".json"):
-            raise BadInput(
-                f"--diversify {named[:100]}: no such axes; Assay has {', '.join(shipped())}, or name a .yaml"
-            )
-    try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise BadInput(f"{path}: larger than 1 MiB: no file of axes")
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise BadInput(f"{path}: cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError:
-        raise BadInput(f"{path}: not UTF-8") from None
-    return checked(Axes, text, str(path), [], "file of axes", "docs/generation.md")
+    return load_named(Axes, named, _FOLDER, "--diversify", "file of axes")

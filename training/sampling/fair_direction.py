@@ -14,11 +14,10 @@ from pydantic import Field, model_validator
 
 from filters.encoders.base import Encoder
 from filters.errors import BadInput
-from pipelines.run.checked_yaml import checked
 from training.config_base import Section
+from training.sampling.shipped_files import load_named, names_in
 
 _FOLDER = Path(__file__).parent / "directions"
-_MOST_BYTES = 1 << 20
 _SLACK = 0.005
 
 #: Weights of red, green and blue in luma (ITU-R BT.601).
@@ -80,24 +79,12 @@ class Direction(Section):
 
 def shipped_directions() -> list[str]:
     """Return the names of the directions that Assay brings."""
-    return sorted(path.stem for path in _FOLDER.glob("*.json"))
+    return names_in(_FOLDER)
 
 
 def load_direction(named: str) -> Direction:
     """Return a direction by its shipped name, or by path (YAML). Raises `BadInput` with file, line and key."""
-    path = _FOLDER / f"{named}.json" if named in shipped_directions() else Path(named)
-    if path.suffix not in (".yaml", ".yml", ".json"):
-        known = ", ".join(shipped_directions())
-        raise BadInput(f"--fair-axis {named[:100]}: no such direction; Assay has {known}, or name a .yaml of your own")
-    try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise BadInput(f"{path}: larger than 1 MiB: no direction")
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise BadInput(f"{path}: cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError:
-        raise BadInput(f"{path}: not UTF-8") from None
-    return checked(Direction, text, str(path), [], "direction", "docs/generation.md")
+    return load_named(Direction, named, _FOLDER, "--fair-axis", "direction")
 
 
 #: From pictures uint8 (n, h, w, 3) to where they lie on a direction, float64 (n,); more is nearer to the high value.
