@@ -13,6 +13,7 @@ from pipelines.run.manifest import content_hash, read_manifest
 from pipelines.run.trainings import Training, trainings
 from training.checkpoints import verified_facts
 from training.data.exposure import FILE, FOLDER, Exposure, load_exposure
+from training.hallmark.claim import ClaimedPart
 from training.hallmark.verify import Report
 
 
@@ -20,7 +21,8 @@ def picture_lineage(report: Report, run: Run) -> dict[str, Any]:
     """Return what is known of a verified picture's origin; JSON values.
 
     `found` tells whether the way was found to its end. Without a claim that we signed there is none: `checkpoint` and
-    `dataset` are null then.
+    `dataset` are null then. `parts` are the models beside the main one, each with a way of its own; it may lead to
+    another dataset, and is `found` only where `run` is that one.
     """
     claim = report.claim
     if claim is None:
@@ -38,7 +40,15 @@ def picture_lineage(report: Report, run: Run) -> dict[str, Any]:
             "problems": list(report.problems),
         },
         **way,
+        "parts": [_part_way(run, one) for one in claim.parts] if claim else [],
     }
+
+
+def _part_way(run: Run, part: ClaimedPart) -> dict[str, Any]:
+    """Return a further model's way; it may have been trained on another dataset than this one, which is told."""
+    way = way_back(run, part.checkpoint, part.dataset)
+    way["checkpoint"]["model"] = part.model
+    return {**way, "dataset": {"sha256": part.dataset, "name": part.dataset_name}}
 
 
 def checkpoint_lineage(checkpoint: Path, run: Run) -> dict[str, Any]:
@@ -169,6 +179,17 @@ def words(found: dict[str, Any]) -> list[str]:
             lines.append("             saw {:,} times one of {:,} samples".format(*counts))
     if dataset:
         lines += _dataset_words(dataset)
+    lines += _since_words(found)
+    for part in found.get("parts", []):
+        lines.append(f"  with model {part['checkpoint']['sha256']} ({part['checkpoint']['model']})")
+        lines.append(f"             of dataset {part['dataset']['sha256']} ({part['dataset']['name']})")
+        lines += _since_words(part)
+    return lines
+
+
+def _since_words(found: dict[str, Any]) -> list[str]:
+    """Return the lines of opt-outs after a model's dataset, and of what is missing."""
+    lines = []
     for one in found["opt_outs_since"]:
         entries = ", ".join(str(entry) for entry in one["entries"])
         seen = one["seen_by_checkpoint"]

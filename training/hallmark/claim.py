@@ -142,8 +142,18 @@ class ClaimConfig:
 
 
 @dataclass(frozen=True)
+class ClaimedPart:
+    """A further model that took part, and the dataset that it was trained on, as they were read back."""
+
+    checkpoint: str
+    model: str
+    dataset: str
+    dataset_name: str
+
+
+@dataclass(frozen=True)
 class Claim:
-    """What the manifest of one of our pictures says, as it was read back."""
+    """What the manifest of one of our pictures says, as it was read back. `parts`: models beside the main one."""
 
     id: str
     checkpoint: str
@@ -154,6 +164,7 @@ class Claim:
     fingerprint: Fingerprint | None
     bindings: tuple[Binding, ...]
     created_at: str
+    parts: tuple[ClaimedPart, ...] = ()
 
 
 def definition(
@@ -317,7 +328,8 @@ def read_claim(assertions: Mapping[str, Any]) -> Claim | None:
         return None
     dataset, model, pdq = (_mapping(own.get(name)) for name in ("dataset", "model", "pdq"))
     identity, checkpoint, content = own.get("id"), model.get("hash"), dataset.get("hash")
-    if not (_is_id(identity) and is_digest(checkpoint) and is_digest(content)):
+    parts = _claimed_parts(own.get("parts", []))
+    if parts is None or not (_is_id(identity) and is_digest(checkpoint) and is_digest(content)):
         return None
     marks = own.get("watermarks")
     bindings = tuple(
@@ -337,7 +349,23 @@ def read_claim(assertions: Mapping[str, Any]) -> Claim | None:
         fingerprint=fingerprint,
         bindings=bindings,
         created_at=str(own.get("created_at")),
+        parts=parts,
     )
+
+
+def _claimed_parts(bodies: object) -> tuple[ClaimedPart, ...] | None:
+    """Return the further models, None where one is not ours in shape: a model that is not told must not go unseen."""
+    if not isinstance(bodies, list):
+        return None
+    found = []
+    for body in map(_mapping, bodies):
+        dataset = _mapping(body.get("dataset"))
+        checkpoint, content = body.get("hash"), dataset.get("hash")
+        if not (is_digest(checkpoint) and is_digest(content)):
+            return None
+        model = f"{body.get('name')} {body.get('version')}"
+        found.append(ClaimedPart(str(checkpoint), model, str(content), str(dataset.get("name"))))
+    return tuple(found)
 
 
 def _mapping(value: object) -> dict[str, Any]:

@@ -86,6 +86,9 @@ def _line(report: Report) -> str:
             f"  dataset {report.claim.dataset_name} sha256:{report.claim.dataset} {report.claim.location}".rstrip()
         )
         lines.append(f"  model {report.claim.model}, checkpoint sha256:{report.claim.checkpoint}")
+        for part in report.claim.parts:
+            lines.append(f"  with model {part.model}, checkpoint sha256:{part.checkpoint}")
+            lines.append(f"    of dataset {part.dataset_name} sha256:{part.dataset}")
     lines += [f"  note: {note}" for note in report.notes]
     return "\n".join(printable(line) for line in lines)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -125,6 +125,7 @@ class Report:
             "id": self.claim.id if self.claim else None,
             "dataset": self.claim.dataset if self.claim else None,
             "checkpoint": self.claim.checkpoint if self.claim else None,
+            "parts": [asdict(one) for one in self.claim.parts] if self.claim else [],
             "recovery": {
                 "state": self.recovery.state,
                 "detail": self.recovery.detail,
@@ -150,17 +151,27 @@ def lineage_problems(claim: Claim, run: Run, notes: list[str]) -> list[str]:
     current = str(read_manifest(run)["content_hash"])
     records = version_records(run.store)
     versions = [*(str(record["before"]) for record in records), current]
+    applied = retraction_records(run.store)
+
+    def look_up(checkpoint: str, dataset: str) -> list[str]:
+        later = records[versions.index(dataset) :]
+        retractions = sum(record in later for record in applied)
+        age = f"{retractions} retraction(s) have been applied since" if later else "its present version"
+        notes.append(f"dataset {dataset[:16]}… is {run.recipe.name}, {age}")
+        if checkpoint not in {one.checkpoint for one in trainings(run.store, {dataset})}:
+            return [f"{run.store.url} has no record that checkpoint {checkpoint[:16]}… was trained on that dataset"]
+        notes.append(f"checkpoint {checkpoint[:16]}… was trained on it")
+        return []
+
     if claim.dataset not in versions:
         return [f"the dataset {claim.dataset[:16]}… is no version of {run.store.url}"]
-    later = records[versions.index(claim.dataset) :]
-    retractions = sum(record in later for record in retraction_records(run.store))
-    age = f"{retractions} retraction(s) have been applied since" if later else "its present version"
-    notes.append(f"dataset {claim.dataset[:16]}… is {run.recipe.name}, {age}")
-    known = {one.checkpoint for one in trainings(run.store, {claim.dataset})}
-    if claim.checkpoint not in known:
-        return [f"{run.store.url} has no record that checkpoint {claim.checkpoint[:16]}… was trained on that dataset"]
-    notes.append(f"checkpoint {claim.checkpoint[:16]}… was trained on it")
-    return []
+    problems = look_up(claim.checkpoint, claim.dataset)
+    for part in claim.parts:
+        if part.dataset in versions:
+            problems += look_up(part.checkpoint, part.dataset)
+        else:
+            notes.append(f"{part.model} took part; its dataset {part.dataset[:16]}… is another than this run's")
+    return problems
 
 
 def _decoded(data: bytes, problems: list[str]) -> Image.Image | None:

@@ -17,6 +17,7 @@ from filters.rules import RULES
 from pipelines.run.trainings import trainings
 
 if TYPE_CHECKING:
+    from training.hallmark.claim import Claim
     from training.hallmark.verify import Report
 
 #: Shards, inputs, rules and opt-outs that a page lists one by one.
@@ -71,7 +72,7 @@ def lineage(opened: Opened, root: Path, report: Report, folder: str) -> Lineage:
     if not opened.run.finished():
         return Lineage(False, ["this run is not finished, so it has no version to lead to"], [picture], [])
     try:
-        if report.claim is not None and _leads_out(opened, root, report.claim.dataset):
+        if report.claim is not None and any(_leads_out(opened, root, one) for one in _datasets(report.claim)):
             return Lineage(False, ["a training of this run lies outside the folder that is served"], [picture], [])
         body = picture_lineage(report, opened.run)
     except AssayError as error:
@@ -83,7 +84,15 @@ def lineage(opened: Opened, root: Path, report: Report, folder: str) -> Lineage:
         chain.append(_dataset(body["dataset"], address))
     branches = _branches(body["dataset"], address) if body["dataset"] and "name" in body["dataset"] else []
     branches += _opt_outs(body["opt_outs_since"], address)
+    if body["parts"]:
+        branches.append(
+            Branch("Further models", [_checkpoint(one["checkpoint"], address) for one in body["parts"]], 0)
+        )
     return Lineage(bool(body["found"]), [_said(words, opened) for words in body["missing"]], chain, branches)
+
+
+def _datasets(claim: Claim) -> list[str]:
+    return [claim.dataset, *(part.dataset for part in claim.parts)]
 
 
 def _said(words: str, opened: Opened) -> str:

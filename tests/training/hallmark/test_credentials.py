@@ -17,7 +17,19 @@ from hallmarking import CHECKPOINT, DATASET, encode, key_of, some_facts
 
 from filters.errors import BadInput
 from training.hallmark.chains import development_chain, new_key, private_pem
-from training.hallmark.claim import Binding, ClaimConfig, Fingerprint, definition, prompt_digest
+from training.hallmark.claim import (
+    LABEL,
+    Binding,
+    ClaimConfig,
+    ClaimedPart,
+    DatasetFacts,
+    Fingerprint,
+    ModelFacts,
+    Part,
+    definition,
+    prompt_digest,
+    read_claim,
+)
 from training.hallmark.credentials import MEDIA, HallmarkFailed, Sealer, TimeAuthority
 from training.hallmark.keys import key_from_callback
 from training.hallmark.reader import read_credential
@@ -55,6 +67,19 @@ def test_each_algorithm_signs_each_format_as_ours(algorithm, photo, tmp_path):
         assert read.claim is not None
         assert (read.claim.id, read.claim.dataset, read.claim.checkpoint) == ("0" * 32, DATASET, CHECKPOINT)
         assert read.claim.bindings == (BINDING,)
+
+
+def test_further_models_are_read_back_and_a_claim_that_hides_one_is_none():
+    part = Part(ModelFacts("adapter", "step 2", "a" * 64), DatasetFacts("subject", "b" * 64))
+    told = definition(
+        "0" * 32, replace(some_facts("a cat"), parts=(part,)), (BINDING,), Fingerprint("f" * 64, 100), ClaimConfig()
+    )
+    own = next(one["data"] for one in told["assertions"] if one["label"] == LABEL)
+    read = read_claim({LABEL: own})
+    assert read is not None
+    assert read.parts == (ClaimedPart("a" * 64, "adapter step 2", "b" * 64, "subject"),)
+    for broken in ("none", [7], [{**own["parts"][0], "hash": "short"}], [own["parts"][0], {"name": "hidden"}]):
+        assert read_claim({LABEL: {**own, "parts": broken}}) is None
 
 
 def test_a_key_that_somebody_else_holds_signs(chain, anchors, picture):

@@ -81,6 +81,30 @@ def test_a_picture_names_base_and_adapter_and_both_datasets(
     assert (out / "seen-adapter.json").is_file()
     assert json.loads((out / "generation.json").read_text())["adapter"]
 
+    trust = ["--trust", str(keys / "root.pem")]
+    capsys.readouterr()
+    assert invoke(["verify", written[0]["file"], "--run", str(looks_dataset / "run"), *trust]) == 0
+    told = capsys.readouterr().out
+    assert f"with model {facts['name']} step 2, checkpoint sha256:{facts['checkpoint']}" in told
+    assert f"dataset {facts['datasets'][-1][:16]}… is another than this run's" in told
+    ways = {}
+    for name, run, code in (("base", looks_dataset, 0), ("adapter", subject, 3)):
+        command_line = ["lineage", written[0]["file"], "--run", str(run / "run"), *trust]
+        assert invoke([*command_line, "--json"]) == code
+        ways[name] = json.loads(capsys.readouterr().out)
+        assert invoke(command_line) == code
+        assert f"with model {facts['checkpoint']}" in capsys.readouterr().out
+    (elsewhere,), (here,) = ways["base"]["parts"], ways["adapter"]["parts"]
+    assert (ways["base"]["found"], elsewhere["found"], ways["adapter"]["found"], here["found"]) == (
+        True,
+        False,
+        False,
+        True,
+    )
+    assert here["checkpoint"]["sha256"] == elsewhere["checkpoint"]["sha256"] == facts["checkpoint"]
+    assert here["checkpoint"]["exposures"] == facts["samples"]
+    assert (elsewhere["checkpoint"]["exposures"], len(elsewhere["missing"])) == (None, 2)
+
 
 def test_the_adapters_dataset_is_asked_for_unless_guards_are_waived(
     adapter, subject, pixel_training, looks_dataset, keys, tmp_path, capsys
