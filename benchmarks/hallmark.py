@@ -209,26 +209,36 @@ def false_positives(tallied: Tally) -> None:
     say("posthoc outputs of unmarked pictures", bits_apart=tallied.bits_apart)
 
 
-def times(images: list[Image.Image], folder: Path) -> None:
-    """Print how long signing and reading take, and how many bytes a credential adds.
-
-    Time of the processor, which other work on the machine disturbs less than it does the clock on the wall.
-    """
-    facts = Facts(
+def made_up_facts() -> Facts:
+    """Return what a credential says of a picture of no model and no dataset."""
+    return Facts(
         ModelFacts("benchmark", "1", "c" * 64),
         DatasetFacts("benchmark", "d" * 64, "runs/benchmark"),
         "a picture",
         "benchmark",
         datetime.now(timezone.utc),
     )
+
+
+def made_up_sealer(folder: Path, algorithm: str) -> tuple[Sealer, str]:
+    """Return what signs under a fresh chain, whose files go into `folder`, and the chain's root as PEM."""
+    chain = development_chain(algorithm)
+    (folder / "key.pem").write_bytes(chain.key)
+    (folder / "chain.pem").write_bytes(chain.certificates)
+    return Sealer(key_from_files(folder / "key.pem", folder / "chain.pem")), chain.root.decode()
+
+
+def times(images: list[Image.Image], folder: Path) -> None:
+    """Print how long signing and reading take, and how many bytes a credential adds.
+
+    Time of the processor, which other work on the machine disturbs less than it does the clock on the wall.
+    """
+    facts = made_up_facts()
     manifest = definition(
         "0" * 32, facts, (Binding("org.assay-data.rivagan.1", "0" * 8),), Fingerprint("f" * 64, 100), ClaimConfig()
     )
     for algorithm in ("es256", "ps256", "ed25519"):
-        chain = development_chain(algorithm)
-        (folder / "key.pem").write_bytes(chain.key)
-        (folder / "chain.pem").write_bytes(chain.certificates)
-        sealer = Sealer(key_from_files(folder / "key.pem", folder / "chain.pem"))
+        sealer, root = made_up_sealer(folder, algorithm)
         for kind, media in MEDIA.items():
             signing, reading, waiting, added = [], [], [], []
             for image in images:
@@ -237,7 +247,7 @@ def times(images: list[Image.Image], folder: Path) -> None:
                 begun, start = time.perf_counter(), time.process_time()
                 signed = sealer.seal(out.getvalue(), media, manifest)
                 middle = time.process_time()
-                assert read_credential(signed.data, chain.root.decode()).verdict == "ours"
+                assert read_credential(signed.data, root).verdict == "ours"
                 reading.append(time.process_time() - middle)
                 signing.append(middle - start)
                 waiting.append(time.perf_counter() - begun)
