@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,6 +18,8 @@ from training.hallmark.command_verify import (
     WordsOption,
     printable,
 )
+
+_UID = re.compile(r"[0-9a-fA-F]{32}")
 
 RunOption = Annotated[str, typer.Option("--run", metavar="RUN", help="Run directory of the dataset.")]
 PoolOption = Annotated[str, typer.Option("--pool", metavar="AMOUNT", help="What is shared out, for example 1000.00.")]
@@ -45,11 +48,14 @@ def lineage(
     A picture leads to checkpoint, dataset, shards, recipe, rules and registry, and to the opt-outs applied since;
     where its credential is gone, through its mark or its likeness. Exit code 3: the way is lost.
     """
+    from filters.errors import BadInput
     from pipelines.run.directory import open_run
     from training.data.lineage import trace
 
     path, opened = Path(what), open_run(run)
     if not path.exists():
+        if not _UID.fullmatch(what.strip()):
+            raise BadInput(f"{what[:200]}: no such file or folder, and no uid (32 hex digits)")
         found = trace(opened, what)
         print_json(found) if as_json else print("\n".join(_words(found)))
         return

@@ -48,7 +48,7 @@ COMMANDS = {
     ),
     "lineage": (
         "training.command_lineage:lineage",
-        "Tell where a sample comes from, and which checkpoints have seen it.",
+        "Tell where a picture, a checkpoint or a sample comes from, and where it went.",
     ),
     "attribution": (
         "training.command_lineage:attribution",

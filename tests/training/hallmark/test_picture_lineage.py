@@ -119,6 +119,15 @@ def test_a_checkpoint_leads_to_its_data_and_a_changed_one_is_refused(ask, genera
     assert "was changed" in told
 
 
+def test_a_mistyped_file_name_is_told_as_one_and_not_taken_for_a_uid(ask, generation):
+    code, told = ask(generation / "out" / "p00000-s9.png", marks=False)
+    assert code == 2
+    assert told.strip().endswith("p00000-s9.png: no such file or folder, and no uid (32 hex digits)")
+    code, told = ask("0" * 32, marks=False)
+    assert code == 2
+    assert "no sample 000" in told
+
+
 def test_the_text_names_all_of_it(generation, capsys):
     command = ["lineage", str(generation / "out" / "p00000-s0.png"), "--run", str(generation / "data" / "run")]
     assert invoke([*command, "--trust", str(generation / "keys" / "root.pem")]) == 0
