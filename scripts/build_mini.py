@@ -29,10 +29,9 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor
 
-from filters.encoders.mini import Head, MiniModel, preprocess
+from filters.encoders.mini import MiniModel, preprocess
 from filters.encoders.mobilenet import fold
 from filters.encoders.packed import pack, read_packed
-from filters.encoders.text_tower import TextTower
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
@@ -47,7 +46,7 @@ from train_mini.head import (  # noqa: E402
 )
 from train_mini.openclipart import Drawing, each_picture, read_drawings, usable  # noqa: E402
 from train_mini.registry import EFFICIENTNET, MOBILENET, classes, state_dict, wordnet_folder  # noqa: E402
-from train_mini.texts import training_texts  # noqa: E402
+from train_mini.texts import TITLE_AND_KEYWORDS, training_texts  # noqa: E402
 from train_mini.tower import distil  # noqa: E402
 from train_mini.wordnet import WordNet  # noqa: E402
 
@@ -74,7 +73,7 @@ def save(path: Path, state: dict[str, Tensor]) -> None:
     """Pack tensors: large matrices and filters with 8 bits, words with 4, everything else with 16."""
     bits: dict[str, Literal[4, 8]] = {}
     for name, value in state.items():
-        if value.ndim >= 2 and value.numel() >= _SMALL and name not in ("labels", "positions", "spread"):
+        if value.ndim >= 2 and value.numel() >= _SMALL and name not in ("labels", "positions", "spread", "sharpen"):
             bits[name] = 4 if name == "words.weight" else 8
     save_file(pack(state, bits), path)
     path.chmod(0o644)  # safetensors writes for its owner only
@@ -105,16 +104,18 @@ def see(model: MiniModel, drawings: list[Drawing]) -> dict[str, Tensor]:
     return {"features": torch.cat(features), "logits": torch.cat(logits), "hashes": torch.stack(hashes)}
 
 
-def learn_head(head: Head, text: TextTower, seen: dict[str, Tensor], drawings: list[Drawing]) -> None:
-    """Fill class vectors, residual and gate; prints how many pictures took part.
+def learn_head(model: MiniModel, seen: dict[str, Tensor], drawings: list[Drawing]) -> None:
+    """Fill class vectors, directions, residual and gate; prints how many pictures took part.
 
     The residual is fitted twice: to the training part, to print how well it does on the validation part (choices
     are made by that), and then to both parts, as it ships. The test part takes part in neither.
     """
-    tokenizer = teacher.load_tokenizer()
-    fill_classes(head, lambda texts: teacher.embed(text, tokenizer, texts), classes())
-    captions = caption_vectors(lambda texts: teacher.embed(text, tokenizer, texts), head, drawings)
+    head, tokenizer = model.head, teacher.load_tokenizer()
+    rows = torch.cat([model.mobilenet_v2.classifier.weight, model.efficientnet_lite0.classifier.weight], dim=1)
+    fill_classes(head, lambda texts: teacher.embed(model.text, tokenizer, texts), classes(), rows.detach())
+    captions = caption_vectors(lambda texts: teacher.embed(model.text, tokenizer, texts), head, drawings)
     part, features, logits = np.array([drawing.part for drawing in drawings]), seen["features"], seen["logits"]
+    artists = np.array([drawing.artist.lower() for drawing in drawings])
     train, validation, test = (np.flatnonzero(part == name) for name in ("train", "validation", "test"))
 
     def unlike(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -124,11 +125,11 @@ def learn_head(head: Head, text: TextTower, seen: dict[str, Tensor], drawings: l
     train = unlike(train, test)
     apart = unlike(train, validation)
     for rows in (apart, np.concatenate([train, validation])):
-        fit_residual(head, features[rows], logits[rows], captions[rows].mean(dim=1))
+        fit_residual(head, features[rows], logits[rows], captions[rows], artists[rows])
         fit_gate(head, features[train], features[validation])
         if rows is apart:
             found = F.normalize(head(features[validation], logits[validation]), dim=1)
-            figures = retrieval(found.numpy(), captions[validation, 1].numpy())
+            figures = retrieval(found.numpy(), captions[validation, TITLE_AND_KEYWORDS].numpy())
             print(f"validation, {len(rows)} drawings learned, {len(validation)} held out: {figures}", flush=True)
     print(f"drawings: {len(train) + len(validation)} learned from, {len(test)} held out", flush=True)
 
@@ -163,7 +164,7 @@ def main() -> None:
         getattr(model, name).load_state_dict(read_packed(out / f"{name}.safetensors"))
     small = usable(drawings)[:: 10 if arguments.trial else 1]
     seen = kept(work / "drawings.safetensors", lambda: see(model, small))
-    learn_head(model.head, model.text, seen, small)
+    learn_head(model, seen, small)
     save(out / "head.safetensors", model.head.state_dict())
     shutil.copyfile(teacher.model_folder() / "tokenizer.json", out / "tokenizer.json")
     for path in sorted(out.iterdir()):

@@ -1,11 +1,13 @@
 """`builtin:mini`: an image-text encoder that ships with the package and needs no network.
 
 Pictures: the posterior of two ImageNet classifiers over 1,000 classes weighs the classes' vectors in a sentence
-encoder's space (ConSE, arXiv:1312.5650, over all classes instead of the best ten). Kernel regression on public-domain
-drawings adds what the classes do not name; a gate lets it through for pictures that look like drawings and shuts it
-for photos, of which it saw none. Texts: a small sentence encoder of our own. The space of both is spread: directions
-that many classes share count less. docs/models/mini.md states data, licences, results and what it is bad at, and
-where the cosines of matched and mismatched pairs lie: thresholds made for CLIP do not carry over.
+encoder's space (ConSE, arXiv:1312.5650, over all classes instead of the best ten). For photos a linear map of the
+logits stands beside it: what classes have in common shows there also where none of them is likely. For drawings,
+kernel regression on public-domain ones adds what the classes do not name, and directions in which it errs much count
+less. A gate, which saw no photo, tells photos and drawings apart. Texts: a small sentence encoder of our own. The
+space of both is spread: directions that many classes share count less. docs/models/mini.md states data, licences,
+results and what it is bad at, and where the cosines of matched and mismatched pairs lie: thresholds made for CLIP do
+not carry over.
 """
 
 from __future__ import annotations
@@ -56,13 +58,14 @@ WEIGHTS = ("mobilenet_v2", "efficientnet_lite0", "head", "text")
 
 
 class Head(nn.Module):
-    """What pictures get beside their classes, and how much of it.
+    """What a picture's classes say of it as a photo and as a drawing, and which of the two it is.
 
     The gate goes by the distance of a picture's features from the plane of the first principal components of
     drawings: drawings lie near, photos far.
     """
 
     labels: Tensor
+    directions: Tensor
     temperature: Tensor
     text_centre: Tensor
     spread: Tensor
@@ -76,11 +79,13 @@ class Head(nn.Module):
     anchors: Tensor
     answers: Tensor
     usual: Tensor
+    sharpen: Tensor
 
     def __init__(self) -> None:
         super().__init__()
         shapes = {
             "labels": (CLASSES, WIDTH),  # spread
+            "directions": (CLASSES, WIDTH),  # what a logit says beyond those of classes like it
             "temperature": (),
             "text_centre": (WIDTH,),
             "spread": (WIDTH, WIDTH),
@@ -88,24 +93,31 @@ class Head(nn.Module):
             "deviation": (2 * FEATURES,),
             "drawing": (2 * FEATURES,),
             "components": (COMPONENTS, 2 * FEATURES),
-            "gate": (3,),  # largest weight of the residual, distance at which it is halved, width of the step
+            "gate": (3,),  # largest share of the drawing, distance at which it is halved, width of the step
             "axes": (AXES, 2 * FEATURES),
             "offset": (AXES,),  # where the mean of all drawings lies on the axes
             "anchors": (ANCHORS, AXES),
             "answers": (ANCHORS, WIDTH),
             "usual": (WIDTH,),  # what drawings have in common by their classes, taken off
+            "sharpen": (WIDTH, WIDTH),  # what errs much for drawings, made smaller (`answers`, `usual` are so already)
         }
         for name, shape in shapes.items():
             self.register_buffer(name, torch.zeros(shape))
 
     def forward(self, features: Tensor, logits: Tensor) -> Tensor:
         """Return (n, 384) for both classifiers' features (n, 2560) and their mean logits (n, 1000)."""
-        x = self.standard(features)
-        return self.classes(logits) + self.openness(x) * self.residual(x)
+        x, classes = self.standard(features), self.classes(logits)
+        photo = classes + self.linear(logits)
+        drawing = classes @ self.sharpen + self.residual(x)
+        return photo + self.openness(x) * (drawing - photo)
 
     def classes(self, logits: Tensor) -> Tensor:
-        """Return (n, 384), each of length 1, what mean logits (n, 1000) say."""
+        """Return (n, 384), each of length 1, what mean logits (n, 1000) say by their posterior."""
         return F.normalize((logits / self.temperature).softmax(dim=-1) @ self.labels, dim=-1)
+
+    def linear(self, logits: Tensor) -> Tensor:
+        """Return (n, 384), each of length 1, what mean logits (n, 1000) say by the linear map; photos get it."""
+        return F.normalize(logits @ self.directions, dim=-1)
 
     def standard(self, features: Tensor) -> Tensor:
         """Return the features standardised one by one."""
@@ -126,7 +138,7 @@ class Head(nn.Module):
         return (centred.square().sum(dim=-1, keepdim=True) - explained).clamp(min=0.0).sqrt()
 
     def openness(self, x: Tensor) -> Tensor:
-        """Return (n, 1), the weight of the residual, for standard features."""
+        """Return (n, 1), how far a picture is taken for a drawing, for standard features."""
         largest, middle, width = self.gate
         weight: Tensor = largest * torch.sigmoid((middle - self.distance(x)) / width)
         return weight

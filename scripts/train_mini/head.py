@@ -1,4 +1,4 @@
-"""The head of `builtin:mini`: class vectors, what drawings get beside them, and the gate that keeps it to drawings."""
+"""The head of `builtin:mini`: class vectors, what photos and drawings get beside them, the gate."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from filters.encoders.mini import ANCHORS, AXES, COMPONENTS, Head, likeness
 from train_mini.openclipart import Drawing
-from train_mini.texts import variants
+from train_mini.texts import TITLE_AND_KEYWORDS, variants
 
 #: Softens the classifiers' posterior, which is far too sure of one class to stand for a whole scene.
 TEMPERATURE = 2.4
@@ -20,6 +20,9 @@ TEMPERATURE = 2.4
 #: eigenvalues, whose mean is 1: what sets many classes apart (animal or thing) else drowns what sets few apart.
 _SPREAD, _FLOOR = 0.15, 0.05
 
+#: Penalty of the map from logits to directions, beside a mean likeness of a class to itself of 1.
+_RIGID = 1.0
+
 #: Penalty of the regression.
 _RIDGE = 0.15
 
@@ -27,12 +30,19 @@ _RIDGE = 0.15
 #: the share of the drawings' mean class vector that is taken off.
 _WEIGHT, _USUAL = 3.0, 0.72
 
+#: Power of the covariance of the regression's errors that drawings are divided by, and what is added to its
+#: eigenvalues, whose mean is 1.
+_SHARP, _BLUNT = 0.35, 1.0
 
-def fill_classes(head: Head, embed: Callable[[list[str]], Tensor], classes: Sequence[tuple[list[str], str]]) -> None:
-    """Set class vectors, temperature, centre of texts and the spread of the space.
 
-    A class is the sum of a photo template's vector, twice its definition's and its lemmas', normalised, less the
-    mean of all classes, spread. The centre is the mean of the 1,000 templates.
+def fill_classes(
+    head: Head, embed: Callable[[list[str]], Tensor], classes: Sequence[tuple[list[str], str]], rows: Tensor
+) -> None:
+    """Set class vectors, directions, temperature, centre of texts and the spread of the space.
+
+    `rows`: both classifiers' weights of each class (1000, 2560). A class is the sum of a photo template's vector,
+    twice its definition's and its lemmas', normalised, less the mean of all classes, spread. The centre is the mean of
+    the 1,000 templates.
     """
     templates = embed([f"a photo of a {lemmas[0]}" for lemmas, _ in classes])
     definitions = embed([definition for _, definition in classes])
@@ -43,8 +53,23 @@ def fill_classes(head: Head, embed: Callable[[list[str]], Tensor], classes: Sequ
     powers = (sizes / sizes.mean() + _FLOOR) ** -_SPREAD
     head.spread.copy_(directions * powers @ directions.T)
     head.labels.copy_(vectors @ head.spread)
+    head.directions.copy_(directions_of(rows, head.labels))
     head.text_centre.copy_(templates.mean(dim=0))
     head.temperature.fill_(TEMPERATURE)
+
+
+def directions_of(rows: Tensor, labels: Tensor) -> Tensor:
+    """Return what each class's logit says (1000, 384), for a classifier's weights (1000, n) and class vectors.
+
+    Ridge regression from the classifier's own weights, one row a class and taken as a typical picture of it, to the
+    class vectors: W' (W W' + r)^-1 Y, of which the classifier has done W' when it gives its logits. The columns sum
+    to 0, so that what raises all logits alike changes nothing. No picture takes part.
+    """
+    centred = rows - rows.mean(dim=0)
+    alike = centred @ centred.T
+    rigid = _RIGID * alike.diagonal().mean() * torch.eye(len(alike))
+    found: Tensor = torch.linalg.solve(alike + rigid, labels - labels.mean(dim=0))
+    return found / found.norm(dim=1).mean()
 
 
 def near_duplicates(features: Tensor, hashes: np.ndarray, rows: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -56,10 +81,11 @@ def near_duplicates(features: Tensor, hashes: np.ndarray, rows: np.ndarray, othe
     return alike
 
 
-def fit_residual(head: Head, features: Tensor, logits: Tensor, captions: Tensor) -> None:
-    """Fit the residual to pictures and the mean of their captions (n, 384): kernel ridge regression.
+def fit_residual(head: Head, features: Tensor, logits: Tensor, captions: Tensor, artists: np.ndarray) -> None:
+    """Fit the residual to pictures and their captions (n, 6, 384): kernel ridge regression to each picture's mean.
 
-    Closed form, so the same pictures give the same head; nothing is drawn by chance.
+    `artists` (n,) names who drew each. Closed form, so the same pictures give the same head; nothing is drawn by
+    chance.
     """
     if len(features) > ANCHORS:
         raise SystemExit(f"{len(features)} drawings, but the head has room for {ANCHORS}: raise ANCHORS")
@@ -70,17 +96,50 @@ def fit_residual(head: Head, features: Tensor, logits: Tensor, captions: Tensor)
     head.offset.copy_(head.axes @ units.mean(dim=0))
     places = head.place(head.standard(features))
     alike = likeness(places, places) + _RIDGE * torch.eye(len(places))
+    inverse = torch.cholesky_inverse(torch.linalg.cholesky(alike))
+    means = captions.mean(dim=1)
+    targets = means - means.mean(dim=0)
+    answers = inverse @ targets
+    texts = captions[:, TITLE_AND_KEYWORDS] - captions[:, TITLE_AND_KEYWORDS].mean(dim=0)
+    head.sharpen.copy_(sharpening(texts - without_the_artist(inverse, answers, targets, artists)))
     for buffer in (head.anchors, head.answers):
         buffer.zero_()
     head.anchors[: len(places)] = places
-    head.answers[: len(places)] = _WEIGHT * torch.linalg.solve(alike, captions - captions.mean(dim=0))
-    head.usual.copy_(_USUAL * head.classes(logits).mean(dim=0))
+    head.answers[: len(places)] = _WEIGHT * answers @ head.sharpen
+    head.usual.copy_(_USUAL * head.classes(logits).mean(dim=0) @ head.sharpen)
+
+
+def without_the_artist(inverse: Tensor, answers: Tensor, targets: Tensor, artists: np.ndarray) -> Tensor:
+    """Return what the regression says of each drawing (n, 384) where it did not learn from the artist's drawings.
+
+    `inverse` (n, n) is of the likeness with its ridge, `answers` its product with `targets` (n, 384). Nothing is
+    fitted again: with the rows and columns B of an artist, that regression errs on them by inverse[B, B]^-1 answers[B]
+    (the inverse of a matrix in blocks).
+    """
+    found = torch.empty_like(targets)
+    for artist in np.unique(artists):
+        rows = torch.from_numpy(np.flatnonzero(artists == artist))
+        found[rows] = targets[rows] - torch.linalg.solve(inverse[rows][:, rows], answers[rows])
+    return found
+
+
+def sharpening(errors: Tensor) -> Tensor:
+    """Return a symmetric matrix (384, 384) that makes directions of large errors (n, 384) smaller.
+
+    As linear discriminant analysis divides by the covariance within classes, but with less than its whole power: the
+    covariance is known from a few thousand drawings, and the texts are not divided.
+    """
+    sizes, directions = torch.linalg.eigh(errors.T @ errors / len(errors))
+    sizes = sizes / sizes.mean() + _BLUNT
+    found: Tensor = directions * (sizes / sizes.mean()) ** -_SHARP @ directions.T
+    return found
 
 
 def fit_gate(head: Head, features: Tensor, held_out: Tensor) -> None:
     """Fit the principal components of drawings' features, and shut the gate beyond nearly all of `held_out`.
 
-    The residual is halved at the distance that 99 of 100 drawings by other artists stay below. No photo takes part.
+    A picture counts half as a drawing at the distance that 99 of 100 drawings by other artists stay below. No photo
+    takes part.
     """
     inputs = head.standard(features)
     head.drawing.copy_(inputs.mean(dim=0))

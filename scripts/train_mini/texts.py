@@ -9,6 +9,9 @@ from train_mini.grammar import STYLES, Captions
 from train_mini.openclipart import Drawing
 from train_mini.wordnet import WordNet
 
+#: Which of `variants` is the caption that drawings are measured with.
+TITLE_AND_KEYWORDS = 1
+
 
 def variants(drawing: Drawing) -> list[str]:
     """Return six captions of one drawing: what it may be called by its title, keywords and description."""

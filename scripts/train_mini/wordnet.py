@@ -71,14 +71,6 @@ class WordNet:
                 waiting.extend(self._hyponyms[current])
         return [self.synsets[name] for name in sorted(found)]
 
-    def ancestors(self, key: str) -> list[Synset]:
-        """Return the synsets above `key` by first hypernyms, the nearest first."""
-        chain = []
-        while self.synsets[key].hypernyms:
-            key = self.synsets[key].hypernyms[0]
-            chain.append(self.synsets[key])
-        return chain
-
 
 def _parse(part: str, line: str) -> Synset:
     head, _, gloss = line.partition(" | ")

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from filters.errors import BadInput
-from filters.evaluation import _others, auc, evaluate_retrieval
+from filters.evaluation import auc, evaluate_retrieval
 
 
 class Table:
@@ -62,14 +62,26 @@ def test_auc_is_the_share_of_pairs_in_order():
     assert auc(positive, negative) == pytest.approx(((difference > 0) + 0.5 * (difference == 0)).mean())
 
 
-def test_mismatched_captions_are_those_of_other_pictures_and_all_of_them():
+def test_matched_pairs_are_compared_with_every_other_pair():
     owner = np.repeat(np.arange(4), [1, 3, 2, 5])
-    drawn = [set() for _ in owner]
-    for seed in range(300):
-        for row, other in enumerate(_others(owner, seed)):
-            drawn[row].add(int(other))
-    for row, found in enumerate(drawn):
-        assert found == set(np.flatnonzero(owner != owner[row]))
+    generator = np.random.default_rng(1)
+    pictures, texts = circle([0, 20, 20, 70]), circle(generator.choice([0, 10, 20, 50, 70, 90], len(owner)))
+    captions = {f"{i}.png": [str(text) for text in np.flatnonzero(owner == i)] for i in range(4)}
+    found = evaluate_retrieval(Table(pictures, texts), images(4), captions)
+    cosines = np.float32(texts) @ np.float32(pictures).T
+    matched = np.arange(4) == owner[:, None]
+    assert found["auc"] == pytest.approx(auc(cosines[matched], cosines[~matched]), abs=1e-9)
+    assert 0.5 < found["auc"] < 1
+
+
+def test_the_figures_do_not_depend_on_how_many_texts_are_compared_at_once(monkeypatch):
+    generator = np.random.default_rng(2)
+    table = Table(circle(generator.uniform(0, 90, 30)), circle(generator.uniform(0, 90, 30)))
+    captions = {f"{i}.png": [str(i)] for i in range(30)}
+    whole = evaluate_retrieval(table, images(30), captions)
+    monkeypatch.setattr("filters.evaluation._ROWS", 7)
+    parts = evaluate_retrieval(table, images(30), captions)
+    assert {**whole, "ms_per_image": 0} == {**parts, "ms_per_image": 0}
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,35 @@ def test_large_pictures_keep_their_shape(mini, pictures):
     assert cosine.item() > 0.99
 
 
+def test_what_raises_all_classes_alike_says_nothing():
+    head = load_mini().model.head
+    logits = torch.randn(3, 1000, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        np.testing.assert_allclose(head.linear(logits + 2.0), head.linear(logits), atol=0.02)
+        assert (head.linear(logits) @ head.linear(-logits).T).diagonal().max() < -0.99
+
+
+def test_one_class_alone_means_what_its_name_says():
+    head = load_mini().model.head
+    with torch.inference_mode():
+        said = head.linear(10.0 * torch.eye(1000))
+        labels = torch.nn.functional.normalize(head.labels, dim=1)
+    nearest = (said @ labels.T).argmax(dim=1)
+    assert (nearest == torch.arange(1000)).float().mean() > 0.9
+
+
+def test_the_gate_turns_a_photo_s_vector_into_a_drawing_s():
+    head = load_mini().model.head
+    generator = torch.Generator().manual_seed(2)
+    features, logits = torch.randn(4, 2560, generator=generator).abs(), torch.randn(4, 1000, generator=generator)
+    with torch.inference_mode():
+        classes, x = head.classes(logits), head.standard(features)
+        head.gate.copy_(torch.tensor([1.0, -1e6, 1.0]))  # no picture is near enough
+        torch.testing.assert_close(head(features, logits), classes + head.linear(logits))
+        head.gate.copy_(torch.tensor([1.0, 1e6, 1.0]))
+        torch.testing.assert_close(head(features, logits), classes @ head.sharpen + head.residual(x))
+
+
 def test_needs_no_network_and_no_heavy_package():
     script = """
         import socket, sys

@@ -42,16 +42,16 @@ def held_out(openclipart):
 def test_finds_photos_by_their_captions(mini, flickr):
     found = evaluate_retrieval(mini, *flickr)
     assert (found["images"], found["captions"]) == (500, 2500)
-    assert found["r@10"] >= 0.428
-    assert found["auc"] >= 0.90
+    assert found["r@10"] >= 0.448  # 0.453 measured
+    assert found["auc"] >= 0.897  # 0.900 over all mismatched pairs; one random draw of them gives 0.893 to 0.904
     assert found["r@1"] < found["r@5"] < found["r@10"]
 
 
 def test_finds_drawings_by_titles_and_keywords(mini, held_out):
     found = evaluate_retrieval(mini, *held_out)
     assert found["images"] > 650
-    assert found["r@5"] >= 0.21
-    assert found["auc"] >= 0.835
+    assert found["r@5"] >= 0.222  # 0.228 measured
+    assert found["auc"] >= 0.846  # 0.848 over all mismatched pairs; one random draw of them gives 0.839 to 0.856
 
 
 def test_tells_eight_pictures_apart(mini):
