@@ -8,13 +8,19 @@ prompts with the same seeds: captions of RUN, which both were trained on.
 
 `own_by_encoder`, `own_by_pixels`: share of pictures whose nearest picture of RUN, by the cosine of the encoder's
 vectors or by squared error, is the one whose caption was the prompt: it tells something only of a teacher that knows
-its pictures by heart. `frechet` is of the features of the dataset's own encoder, against RUN's pictures at the
-model's size; it is no FID, and with few pictures it is biased: compare lines of one call alone. `floor` says what as
-many real pictures come to, where there are twice as many; "autoencoder alone" is the bound of what this teacher's
-latents can show. Seconds are CPU time of one thread, decoding included, loading left out.
+its pictures by heart. `nearest_rmse`: pixel values (0 to 255) that pictures differ by from their nearest picture of
+RUN, the root of the mean square and its mean over pictures; `distinct`: how many pictures of RUN are somebody's
+nearest. `to_teacher`: root mean square of the pixels' difference to the teacher's picture in 50 steps from the same
+noise, which tells something of samplers that add none. With `--silent` every prompt is empty and guidance is 1, for
+teacher and student: where a caption tells a teacher which picture to draw, few steps are enough for it; without one
+it has to decide, and few steps mix. `frechet` is of the features of the dataset's own encoder, against RUN's pictures
+at the model's size; it is no FID, and with few pictures it is biased: compare lines of one call alone. `floor` says
+what as many real pictures come to, where there are twice as many; "autoencoder alone" is the bound of what this
+teacher's latents can show. Seconds are CPU time of one thread, decoding included, loading left out.
 
 A control network gets the edges of RUN's pictures; the agreement of the output's edges with them is an F1 measure with
-one pixel of reach (training/methods/edges.py), with and without control, and with the edges of another picture.
+one pixel of reach (training/methods/edges.py), with and without control, and with the edges of another picture, which
+the output is then held against. `edge_f1_by_chance` holds the same output against the edges of the next picture.
 """
 
 from __future__ import annotations
@@ -72,32 +78,36 @@ class Bench:
     real: Real
     chosen: np.ndarray
     guidance: float
+    silent: bool = False
 
     def prompts(self) -> list[str]:
-        """Return the prompts."""
-        return [self.real.captions[at] for at in self.chosen]
+        """Return the prompts; all empty where the bench is silent."""
+        return ["" if self.silent else self.real.captions[at] for at in self.chosen]
 
-    def figure(self, what: str, model: Model, scheduler: str, steps: int, guidance: float) -> dict[str, Any]:
-        """Sample and measure."""
+    def sample(self, model: Model, scheduler: str, steps: int, guidance: float) -> tuple[np.ndarray, float]:
+        """Return the pictures, one a prompt, and the CPU seconds that one took."""
         sampler = Sampler(model, Settings(scheduler, steps, guidance, model.side, model.side))
-        pictures, seconds = sampled(sampler, self.prompts())
-        named = {"figure": what, "sampler": scheduler, "steps": steps, "guidance": guidance}
-        return {**named, **self.judged(pictures), "cpu_seconds_a_picture": round(seconds, 4)}
+        return sampled(sampler, self.prompts())
 
     def judged(self, pictures: np.ndarray) -> dict[str, Any]:
         """Return what the encoder and the pixels say of pictures uint8 (n, h, w, 3), one a prompt."""
         found = features(self.encoder, pictures)
-        texts = self.encoder.encode_texts(self.prompts())
-        flat = pictures.reshape(len(pictures), -1).astype(np.float32)
-        real = self.real.pictures.reshape(len(self.real.pictures), -1).astype(np.float32)
-        apart = (real**2).sum(axis=1)[None] - 2 * flat @ real.T
-        return {
-            "own_by_encoder": round(float(((found @ self.real.features.T).argmax(axis=1) == self.chosen).mean()), 4),
-            "own_by_pixels": round(float((apart.argmin(axis=1) == self.chosen).mean()), 4),
+        flat = pictures.reshape(len(pictures), -1).astype(np.float64)
+        real = self.real.pictures.reshape(len(self.real.pictures), -1).astype(np.float64)
+        apart = (flat**2).sum(axis=1)[:, None] + (real**2).sum(axis=1)[None] - 2 * flat @ real.T
+        nearest = apart.argmin(axis=1)
+        figures = {
             "frechet": round(frechet_distance(found, self.real.features), 4),
-            "similarity": round(float((found * texts).sum(axis=1).mean()), 4),
+            "nearest_rmse": round(float(np.sqrt(apart.min(axis=1).clip(min=0) / flat.shape[1]).mean()), 2),
+            "distinct": len(np.unique(nearest)),
             "pictures": len(pictures),
         }
+        if self.silent:
+            return figures
+        by_encoder = (found @ self.real.features.T).argmax(axis=1)
+        own = {"own_by_encoder": by_encoder == self.chosen, "own_by_pixels": nearest == self.chosen}
+        own["similarity"] = (found * self.encoder.encode_texts(self.prompts())).sum(axis=1)
+        return {**{name: round(float(values.mean()), 4) for name, values in own.items()}, **figures}
 
 
 def sampled(sampler: Sampler, prompts: list[str]) -> tuple[np.ndarray, float]:
@@ -152,6 +162,7 @@ def trained(kind: str, given: argparse.Namespace, teacher: Model) -> Path:
         "loop.threads=1",
         "logs.tensorboard=false",
         *([f"method.guidance={given.guidance}"] if distilled else []),
+        *(["data.caption_dropout=1"] if distilled and given.silent else []),
         *given.set,
     ]
     started = time.process_time()
@@ -176,21 +187,35 @@ def again(model: Model, pictures: np.ndarray) -> np.ndarray:
 def few_steps(bench: Bench, teacher: Model, student: Model | None, steps: list[int]) -> Iterator[dict[str, Any]]:
     """Yield the figures of teacher and student."""
     floor = split_baseline(bench.real.features, len(bench.chosen), seed=0)
-    own = bench.real.pictures[bench.chosen]
-    yield {"figure": "real pictures", "floor": None if floor is None else round(floor.mean, 4), **bench.judged(own)}
-    yield {"figure": "autoencoder alone", **bench.judged(again(teacher, own))}
+    real = bench.real.pictures[bench.chosen]
+    yield {"figure": "real pictures", "floor": None if floor is None else round(floor.mean, 4), **bench.judged(real)}
+    yield {"figure": "autoencoder alone", **bench.judged(again(teacher, real))}
     scheduler, guidance = default_kind(teacher.scheduler), bench.guidance
-    yield bench.figure("teacher", teacher, scheduler, 50, guidance)
     flow = KINDS[scheduler].flow
+    asked = [("teacher", teacher, scheduler, 50, guidance)]
     for name in [name for name in _QUICK if KINDS[name].flow == flow]:
         checked_kind(name, teacher.scheduler)
-        yield bench.figure("teacher", teacher, name, max(steps), guidance)
-    for few in steps[1:]:
-        yield bench.figure("teacher", teacher, scheduler, few, guidance)
+        asked.append(("teacher", teacher, name, max(steps), guidance))
+    asked += [("teacher", teacher, scheduler, few, guidance) for few in steps[1:]]
     if student is not None:
-        known = student.scheduler
-        for few in steps:
-            yield bench.figure("student", student, default_kind(known), few, default_guidance(student.facts))
+        own = default_kind(student.scheduler), default_guidance(student.facts)
+        asked += [("student", student, own[0], few, own[1]) for few in steps]
+    whole = None
+    for what, model, kind, count, weight in asked:
+        made, seconds = bench.sample(model, kind, count, weight)
+        whole = made if whole is None else whole
+        named = {"figure": what, "sampler": kind, "steps": count, "guidance": weight}
+        yield {**named, **bench.judged(made), **apart(made, whole), "cpu_seconds_a_picture": round(seconds, 4)}
+
+
+def apart(made: np.ndarray, whole: np.ndarray) -> dict[str, float]:
+    """Return how far pictures are from the teacher's 50 steps from the same noise, and the standard error."""
+    square = (made.astype(np.float64) - whole).reshape(len(made), -1) ** 2
+    root = np.sqrt(square.mean(axis=1))
+    return {
+        "to_teacher": round(float(root.mean()), 2),
+        "standard_error": round(float(root.std() / len(root) ** 0.5), 2),
+    }
 
 
 def steering(bench: Bench, model: Model, network: torch.nn.Module, steps: int) -> Iterator[dict[str, Any]]:
@@ -201,15 +226,17 @@ def steering(bench: Bench, model: Model, network: torch.nn.Module, steps: int) -
         ("with control", 1.0, 0),
         ("with another picture's edges", 1.0, 1),
     ):
-        scores, made = [], []
-        for number, at in enumerate(bench.chosen):
+        scores, by_chance, made = [], [], []
+        for number, prompt in enumerate(bench.prompts()):
             picture = bench.real.pictures[np.roll(bench.chosen, -other)[number]]
+            stranger = bench.real.pictures[np.roll(bench.chosen, -other - 1)[number]]
             given = condition(torch.from_numpy(picture.copy()).permute(2, 0, 1)[None]).to(model.device)
             control = Control(network, given, scale) if scale else None
             sampler = Sampler(model, settings, None, control)
-            found = sampler.sample(Request([bench.real.captions[at]], [""], [number]))[0]
+            found = sampler.sample(Request([prompt], [""], [number]))[0]
             made.append(found)
             scores.append(agreement(edges(found), edges(picture)))
+            by_chance.append(agreement(edges(found), edges(stranger)))
         pictures = np.stack(made)
         yield {
             "figure": name,
@@ -217,6 +244,7 @@ def steering(bench: Bench, model: Model, network: torch.nn.Module, steps: int) -
             "steps": steps,
             "edge_f1": round(float(np.mean(scores)), 4),
             "standard_error": round(float(np.std(scores) / len(scores) ** 0.5), 4),
+            "edge_f1_by_chance": round(float(np.mean(by_chance)), 4),
             "frechet": round(frechet_distance(features(bench.encoder, pictures), bench.real.features), 4),
             "pictures": len(pictures),
         }
@@ -240,7 +268,10 @@ def main() -> None:
     parser.add_argument("--steps", type=int, nargs="+", default=[4, 2, 1])
     parser.add_argument("--control-steps", type=int, default=30)
     parser.add_argument("--guidance", type=float, default=3.0, help="the teacher's")
+    parser.add_argument("--silent", action="store_true", help="measure, and distil, without prompts and guidance")
     given = parser.parse_args()
+    if given.silent:
+        given.guidance = 1.0
     if given.control and given.out is None:
         parser.error("--control trains: it needs --out")
     torch.set_num_threads(1)
@@ -249,7 +280,7 @@ def main() -> None:
     encoder = load_encoder(run.recipe.similarity.model, threads=1)
     real = real_pictures(run, teacher, encoder, given.real)
     chosen = np.linspace(0, len(real.captions) - 1, min(given.pictures, len(real.captions))).astype(int)
-    bench = Bench(encoder, real, chosen, given.guidance)
+    bench = Bench(encoder, real, chosen, given.guidance, given.silent)
     figures: list[Iterator[dict[str, Any]]] = []
     if given.control or given.control_network:
         path = given.control_network or trained("controlnet", given, teacher)

@@ -4,7 +4,12 @@
 
 The subject's pictures (`people/smilies`) become a run of their own, which the compliance check clears. Each method
 trains on it by its example configuration; then the base and what was trained make pictures of prompts that were not
-trained on, from the same seeds. One JSON line a figure: losses, cosines of the encoder's picture vectors, sizes.
+trained on, from the same seeds. One JSON line a method: cosines of the encoder's picture vectors, sizes, losses.
+
+`paired`: the loss of the subject's pictures by base and result with the same prompt, noise and levels, ten levels a
+picture (training/evaluation/losses.py); the difference is of result and base, its standard error over pictures.
+`paired_others` is the null: the same of as many drawings of other families, told to be the subject too. Only what the
+subject's difference is below the null's was learnt of the subject.
 """
 
 from __future__ import annotations
@@ -13,15 +18,18 @@ import argparse
 import json
 import tarfile
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from filters.encoders.uri import load_encoder
 from pipelines.commands.main import invoke
 from pipelines.registry.store import create_registry
-from training.config import load_config
+from training.config import load_config, parse_config
+from training.contents import CONFIG
+from training.evaluation.losses import errors_of
 from training.recorder import read_metrics
 from training.run import train
 from training.sampling.adapter import adapted
@@ -93,6 +101,35 @@ def sheet(path: Path, found: np.ndarray) -> None:
     Image.fromarray(np.concatenate(rows)).save(path)
 
 
+def others(corpus: Path, count: int) -> list[Image.Image]:
+    """Return drawings of other families, evenly from the corpus's first shard."""
+    with tarfile.open(min(corpus.glob("*.tar"))) as tar:
+        members = {member.name: member for member in tar}
+        names = [name.removesuffix(".json") for name in sorted(members) if name.endswith(".json")]
+        facts = {name: json.load(tar.extractfile(members[f"{name}.json"])) for name in names}
+        fit = [name for name in names if f"{name}.png" in members and facts[name].get("folder") != FAMILY]
+        chosen = [fit[at] for at in np.linspace(0, len(fit) - 1, count).astype(int)]
+        return [_white(tar.extractfile(members[f"{name}.png"])) for name in chosen]
+
+
+def paired(models: tuple[Model, Model], prompts: tuple[str, str], shown: list[Image.Image]) -> dict[str, float]:
+    """Return the mean loss of base and result on pictures, their difference and its standard error over pictures."""
+    objective = parse_config((models[0].path / CONFIG).read_text(encoding="utf-8"), CONFIG, []).objective
+    pixels = np.stack([np.asarray(one).transpose(2, 0, 1) for one in shown])
+    uids = [f"{at:032x}" for at in range(len(shown))]
+    base, result = (
+        errors_of(model, objective, [(uids, [prompt] * len(shown), pixels)], 0).mean(axis=1)
+        for model, prompt in zip(models, prompts, strict=True)
+    )
+    apart = result - base
+    return {
+        "base": round(float(base.mean()), 4),
+        "result": round(float(result.mean()), 4),
+        "difference": round(float(apart.mean()), 4),
+        "standard_error": round(float(apart.std(ddof=1) / len(apart) ** 0.5), 4),
+    }
+
+
 def losses(folder: Path, stage: str, metric: str) -> tuple[float, float]:
     """Return the mean of the first and of the last tenth of a metric's rows."""
     rows = [float(row[3]) for row in read_metrics(folder / "metrics.csv") if row[0] == stage and row[2] == metric]
@@ -106,6 +143,7 @@ def main() -> None:
     options.add_argument("--corpus", type=Path, required=True)
     options.add_argument("--base", type=Path, required=True)
     options.add_argument("--out", type=Path, required=True)
+    options.add_argument("--only", nargs="+", help="these methods; else all")
     options.add_argument("--set", action="append", default=[], help="override of every configuration")
     given = options.parse_args()
     torch.set_num_threads(1)
@@ -123,7 +161,10 @@ def main() -> None:
         "lora-without-prior": ("lora.yaml", "zorp face", ["method.prior={source: none}"]),
         "word": ("textual-inversion.yaml", "<zorp>", []),
     }
+    strangers = others(given.corpus, len(shown))
     for name, (example, word, more) in methods.items():
+        if given.only and name not in given.only:
+            continue
         common = [f"method.base={given.base}", "data.workers=0", "loop.threads=1", "loop.device=cpu"]
         config = load_config(EXAMPLES / example, [*common, *more, *given.set])
         folder = given.out / name
@@ -133,6 +174,7 @@ def main() -> None:
         prompts = [text.format(word) for text in HELD_OUT]
         plain_word = [text.format("face") for text in HELD_OUT]
         made = {"base": pictures(base, plain_word if name == "word" else prompts), name: pictures(model, prompts)}
+        both, words = (base, model), (CLASS if name == "word" else word, word)
         stage = "textual_inversion" if name == "word" else "lora"
         for which, found in made.items():
             sheet(given.out / f"{name}-{which}.png", found)
@@ -146,6 +188,8 @@ def main() -> None:
             "steps": result.steps,
             "loss_first_tenth": round(first, 4),
             "loss_last_tenth": round(last, 4),
+            "paired": paired(both, words, [_white(path) for path in shown]),
+            "paired_others": paired(both, words, strangers),
             "subject_cosine_base": round(near["base"], 4),
             "subject_cosine_trained": round(near[name], 4),
             "class_cosine_to_base_same_seed": round(float((kept * class_of_base).sum(axis=1).mean()), 4),
@@ -157,11 +201,12 @@ def main() -> None:
         print(json.dumps(figures), flush=True)
 
 
-def _white(path: Path) -> Image.Image:
-    """Return a picture on white, as the loader shows it to training."""
-    picture = Image.open(path).convert("RGBA")
+def _white(source: Path | IO[bytes] | None) -> Image.Image:
+    """Return a picture on white, cut to its middle, as the loader shows it to training."""
+    assert source is not None
+    picture = Image.open(source).convert("RGBA")
     ground = Image.new("RGBA", picture.size, "white")
-    return Image.alpha_composite(ground, picture).convert("RGB").resize((64, 64), Image.Resampling.LANCZOS)
+    return ImageOps.fit(Image.alpha_composite(ground, picture).convert("RGB"), (64, 64), Image.Resampling.LANCZOS)
 
 
 if __name__ == "__main__":

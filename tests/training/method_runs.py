@@ -1,5 +1,6 @@
 """Makes tiny bases, and trainings of a method on them, in memory's own pictures."""
 
+import pytest
 from tiny import EndlessFeed, accelerator, run, tiny
 
 from training.card import Origin, facts_of
@@ -10,6 +11,7 @@ from training.loop import Parts, Trainer
 from training.methods.base import Given, base_facts, load_base, on_base, require_same_base
 from training.methods.choosing import method_of
 from training.recorder import Recorder
+from training.sampling.model import Running, load_model
 from training.signals import Interrupts
 
 METHOD = """
@@ -27,6 +29,11 @@ def made_base(folder, *overrides):
     """The newest checkpoint of a tiny training from nothing."""
     run(tiny("loop.steps=2", *overrides), folder)
     return checkpoints(folder)[-1][1]
+
+
+def loaded(checkpoint):
+    """The model of a checkpoint."""
+    return load_model(checkpoint, Running(device="cpu"))
 
 
 def method_config(kind, base, *overrides):
@@ -62,3 +69,23 @@ def trained_method(kind, base, folder, *overrides, feed=None):
     """The newest checkpoint of a whole tiny training of a method."""
     method_trainer(method_config(kind, base, *overrides), folder, feed).run(Interrupts())
     return checkpoints(folder)[-1][1]
+
+
+class Stopping(EndlessFeed):
+    """Ends the training before its fourth batch, as a killed process would."""
+
+    def batch(self, number):
+        if number >= 3:
+            raise ZeroDivisionError
+        return super().batch(number)
+
+
+def whole_and_resumed(config, folder):
+    """Two folders with the same training of four steps: one that ran through, one that was killed and resumed."""
+    whole, parts = folder / "whole", folder / "parts"
+    method_trainer(config, whole).run(Interrupts())
+    with pytest.raises(ZeroDivisionError):
+        method_trainer(config, parts, Stopping()).run(Interrupts())
+    assert [step for step, _ in checkpoints(parts)] == [0, 2], "killed after its second checkpoint"
+    method_trainer(config, parts).run(Interrupts())
+    return whole, parts

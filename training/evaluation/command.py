@@ -39,8 +39,13 @@ def generation(
         str, typer.Option("--features", help="inception, a model URI, or auto: inception where it is installed.")
     ] = "auto",
     seed: Annotated[int, typer.Option("--seed", help="Decides noise, choices and splits.")] = 0,
-    steps: Annotated[int, typer.Option("--steps", help="Sampling steps.")] = 30,
-    guidance: Annotated[float, typer.Option("--guidance", help="Weight of the prompt; 1 is none.")] = 3.0,
+    steps: Annotated[
+        int | None, typer.Option("--steps", help="Sampling steps; else 30, of a distilled checkpoint 4.")
+    ] = None,
+    guidance: Annotated[
+        float | None,
+        typer.Option("--guidance", help="Weight of the prompt; 1 is none. Else 3, of a distilled checkpoint 1."),
+    ] = None,
     scheduler: Annotated[str | None, typer.Option("--scheduler", help="Sampler; see docs/generation.md.")] = None,
     batch: Annotated[int, typer.Option("--batch", help="Pictures sampled at once.")] = 8,
     threads: Annotated[int, typer.Option("--threads", min=1, help="CPU threads.")] = 1,
@@ -64,7 +69,7 @@ def generation(
     from training.sampling.model import Running, checked_facts, load_model, newest
     from training.sampling.plan import MAX_SEED
     from training.sampling.sample import Settings
-    from training.sampling.schedulers import default_kind
+    from training.sampling.schedulers import default_guidance, default_kind, default_steps
 
     amounts = Amounts(pictures, losses, compared, seeds, batch)
     amounts.check()
@@ -74,7 +79,13 @@ def generation(
     place = newest(checkpoint)
     dataset = dataset_of(run, checked_facts(place))
     model = load_model(place, Running(device=device))
-    settings = Settings(scheduler or default_kind(model.scheduler), steps, guidance, model.side, model.side)
+    settings = Settings(
+        scheduler or default_kind(model.scheduler),
+        default_steps(model.facts) if steps is None else steps,
+        default_guidance(model.facts) if guidance is None else guidance,
+        model.side,
+        model.side,
+    )
     settings.check(model)
     encoder = load_encoder(model.text.uri, threads)
     chosen = features_of(features, encoder, threads, model.device)

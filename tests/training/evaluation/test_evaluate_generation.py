@@ -7,6 +7,7 @@ import re
 import shutil
 
 import pytest
+from method_runs import METHOD
 from PIL import Image
 from quick_evaluation import QUICK
 
@@ -134,3 +135,13 @@ def test_a_changed_checkpoint_is_refused(checkpoint, dataset, tmp_path, capsys):
     (changed / "README.md").write_text("better than it is")
     assert invoke(["evaluate", "generation", str(changed), "--run", str(dataset / "run")]) == 2
     assert "README.md is missing or was changed" in capsys.readouterr().err
+
+
+def test_a_student_is_sampled_in_its_own_steps_without_guidance(checkpoint, dataset, tmp_path):
+    (tmp_path / "student.yaml").write_text(METHOD.format(kind="consistency", base=checkpoint))
+    arguments = ["train", str(tmp_path / "student.yaml"), "--data", str(dataset / "run"), "--out"]
+    assert invoke([*arguments, str(tmp_path / "student"), "--set", "loop.steps=1"]) == 0
+    arguments = ["evaluate", "generation", str(tmp_path / "student"), "--run", str(dataset / "run"), "--out"]
+    assert invoke([*arguments, str(tmp_path / "found"), "--pictures", "2", "--seeds", "0", "--device", "cpu"]) == 0
+    asked = json.loads((tmp_path / "found" / "evaluation.json").read_bytes())["asked"]
+    assert (asked["scheduler"], asked["steps"], asked["guidance"]) == ("lcm", 4, 1.0)

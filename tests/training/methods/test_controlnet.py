@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from method_runs import made_base, method_config, method_trainer, trained_method
+from method_runs import loaded, made_base, method_config, method_trainer, trained_method, whole_and_resumed
 from PIL import Image
 from tiny import EndlessFeed, curve
 
@@ -17,15 +17,9 @@ from training.methods.edges import condition
 from training.models.control import Control, controlled, new_control
 from training.models.denoiser import denoise
 from training.sampling.control import steering_of
-from training.sampling.model import Running, load_model
 from training.sampling.parts import bases_of, part_of
 from training.sampling.sample import Request, Sampler, Settings
 from training.signals import Interrupts
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    return made_base(tmp_path_factory.mktemp("base"))
 
 
 @pytest.fixture(scope="module")
@@ -56,14 +50,14 @@ def outputs(model, network, scale=1.0):
 
 
 def test_an_untrained_control_changes_nothing_to_the_bit(base):
-    model = load_model(base, Running(device="cpu"))
+    model = loaded(base)
     alone, steered = outputs(model, new_control(model.network, model.codec.factor).eval())
     assert torch.equal(alone, steered)
 
 
 @pytest.mark.parametrize("factor", [1, 2, 4, 8, 16])
 def test_edges_are_brought_to_the_size_of_the_latents(base, factor):
-    unet = load_model(base, Running(device="cpu")).network
+    unet = loaded(base).network
     network = new_control(unet, factor)
     found = network.controlnet_cond_embedding(torch.zeros(1, 3, 16 * factor, 16 * factor))
     assert found.shape[2:] == (16, 16)
@@ -74,7 +68,7 @@ def test_a_trained_control_loads_in_plain_diffusers_and_steers(base, control):
     from diffusers import ControlNetModel
 
     network = ControlNetModel.from_pretrained(control, subfolder="controlnet").eval()
-    model = load_model(base, Running(device="cpu"))
+    model = loaded(base)
     alone, steered = outputs(model, network)
     assert (alone - steered).abs().max() > 1e-6
     alone, steered = outputs(model, network, scale=0.0)
@@ -110,28 +104,9 @@ def test_a_checkpoint_holds_the_control_network_and_names_its_base(base, control
     assert (control / "exposure.parquet").is_file()
 
 
-class Stopping(EndlessFeed):
-    """Ends the training after some batches, as a killed process would."""
-
-    def __init__(self, after):
-        super().__init__()
-        self.after = after
-
-    def batch(self, number):
-        if number >= self.after:
-            raise ZeroDivisionError
-        return super().batch(number)
-
-
 @pytest.mark.parametrize("kind", ["controlnet", "consistency"])
 def test_a_training_that_was_killed_and_resumed_equals_one_that_never_was(kind, base, tmp_path):
-    config = method_config(kind, base)
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    method_trainer(config, whole).run(Interrupts())
-    with pytest.raises(ZeroDivisionError):
-        method_trainer(config, parts, Stopping(3)).run(Interrupts())
-    assert [step for step, _ in checkpoints(parts)] == [0, 2]
-    method_trainer(config, parts).run(Interrupts())
+    whole, parts = whole_and_resumed(method_config(kind, base), tmp_path)
     assert curve(whole, f"{kind}/loss") == curve(parts, f"{kind}/loss")
     one, other = (read_facts(checkpoints(folder)[-1][1])["files"] for folder in (whole, parts))
     weights = [name for name in one if name.endswith(".safetensors")]
@@ -140,7 +115,7 @@ def test_a_training_that_was_killed_and_resumed_equals_one_that_never_was(kind, 
 
 
 def test_steering_changes_the_picture_by_the_edges_it_was_given(base, control, picture, tmp_path):
-    model = load_model(base, Running(device="cpu"))
+    model = loaded(base)
     settings = Settings("ddim", steps=3, width=16, height=16)
     steering = steering_of(control, picture, 1.0, model, (16, 16))
     request = Request(["a cat", "a dog"], ["", ""], [1, 2])
@@ -161,14 +136,14 @@ def test_steering_changes_the_picture_by_the_edges_it_was_given(base, control, p
 
 
 def test_control_of_another_base_is_refused_in_one_line(control, picture, tmp_path):
-    other = load_model(made_base(tmp_path / "other", "seed=5"), Running(device="cpu"))
+    other = loaded(made_base(tmp_path / "other", "seed=5"))
     with pytest.raises(BadInput, match="trained on the base") as caught:
         steering_of(control, picture, 1.0, other, (16, 16))
     assert "\n" not in str(caught.value)
 
 
 def test_what_is_no_control_or_was_changed_is_refused(base, control, picture, tmp_path):
-    model = load_model(base, Running(device="cpu"))
+    model = loaded(base)
     with pytest.raises(BadInput, match="not of method controlnet"):
         steering_of(base, picture, 1.0, model, (16, 16))
     with pytest.raises(BadInput, match="belong together"):
@@ -190,7 +165,7 @@ def test_a_control_trained_on_edges_by_other_bounds_is_refused(base, control, pi
     facts["method"]["bounds"] = [50, 100]
     (copy / "assay.json").write_text(json.dumps(facts))
     with pytest.raises(BadInput, match="by the bounds"):
-        steering_of(copy, picture, 1.0, load_model(base, Running(device="cpu")), (16, 16))
+        steering_of(copy, picture, 1.0, loaded(base), (16, 16))
 
 
 @pytest.mark.parametrize(

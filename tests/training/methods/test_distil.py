@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from method_runs import made_base, method_config, method_trainer, trained_method
+from method_runs import loaded, made_base, method_config, method_trainer, trained_method
 from torch import nn
 
 from filters.encoders.torchvision_fix import ensure_torchvision
@@ -20,7 +20,6 @@ from training.methods.grid import grid_of, huber
 from training.models.autoencoder import Codec
 from training.models.denoiser import denoise
 from training.objectives import noised, target
-from training.sampling.model import Running, load_model
 from training.sampling.sample import Request, Sampler, Settings
 from training.sampling.schedulers import default_guidance, default_kind, default_steps, make_scheduler
 from training.schedulers import few_step_scheduler_of, scheduler_of
@@ -207,11 +206,6 @@ def test_a_student_does_in_few_steps_what_the_teacher_cannot(kind, prediction, f
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    return made_base(tmp_path_factory.mktemp("base"))
-
-
-@pytest.fixture(scope="module")
 def student(base, tmp_path_factory):
     return trained_method("consistency", base, tmp_path_factory.mktemp("student"))
 
@@ -224,7 +218,7 @@ def test_a_student_is_a_whole_checkpoint_with_its_own_sampler(student, base):
     assert facts["stage"] == "consistency"
     assert facts["method"] == {"kind": "consistency", "teacher_steps": 50, "guidance": 3.0, "student_steps": 4}
     assert facts["base"]["checkpoint"] == read_facts(base)["checkpoint"]
-    model = load_model(student, Running(device="cpu"))
+    model = loaded(student)
     assert (default_kind(model.scheduler), default_steps(model.facts)) == ("lcm", 4)
     assert default_guidance(model.facts) == 1.0
     settings = Settings("lcm", 4, 1.0, 16, 16)
@@ -259,10 +253,10 @@ def denoised(path, **asked):
 
 def test_a_progressive_student_is_sampled_by_the_base_s_own_samplers(base, tmp_path):
     path = trained_method("progressive", base, tmp_path, "method.student_steps=2", "method.teacher_steps=8")
-    model = load_model(path, Running(device="cpu"))
+    model = loaded(path)
     assert (default_kind(model.scheduler), default_steps(model.facts)) == ("ddim", 2)
     assert default_guidance(model.facts) == 1.0
-    assert model.scheduler == load_model(base, Running(device="cpu")).scheduler
+    assert model.scheduler == loaded(base).scheduler
     assert (default_steps({}), default_guidance({"method": {"student_steps": "4"}})) == (30, 3.0)
 
 

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 import torch
-from method_runs import made_base, method_config, method_trainer, trained_method
+from method_runs import loaded, made_base, method_config, method_trainer, trained_method, whole_and_resumed
 from safetensors.torch import load_file, save_file
 from tiny import EndlessFeed, curve
 
@@ -15,7 +15,6 @@ from training.methods.inversion import FILE, filled, read_words
 from training.models.text import TextEncoder
 from training.models.words import Tokens
 from training.sampling.adapter import adapted
-from training.sampling.model import Running, load_model
 from training.sampling.sample import Request, Sampler, Settings
 from training.signals import Interrupts
 
@@ -23,18 +22,9 @@ WORD = ("method.token=<rex>", "method.init=dog", "method.vectors=2", "optimiser.
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    return made_base(tmp_path_factory.mktemp("base"))
-
-
-@pytest.fixture(scope="module")
 def word(base, tmp_path_factory):
     """A word of four steps on that base."""
     return trained_method("textual_inversion", base, tmp_path_factory.mktemp("word"), *WORD)
-
-
-def loaded(base):
-    return load_model(base, Running(device="cpu"))
 
 
 def test_only_the_new_vectors_change(base, tmp_path):
@@ -88,18 +78,7 @@ def test_the_learned_word_is_read_in_prompts_and_nothing_else_changes(base, word
 
 
 def test_a_word_that_was_killed_and_resumed_equals_one_that_never_was(base, tmp_path):
-    class Stopping(EndlessFeed):
-        def batch(self, number):
-            if number >= 3:
-                raise ZeroDivisionError
-            return super().batch(number)
-
-    config = method_config("textual_inversion", base, *WORD)
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    method_trainer(config, whole).run(Interrupts())
-    with pytest.raises(ZeroDivisionError):
-        method_trainer(config, parts, Stopping()).run(Interrupts())
-    method_trainer(config, parts).run(Interrupts())
+    whole, parts = whole_and_resumed(method_config("textual_inversion", base, *WORD), tmp_path)
     assert curve(whole, "textual_inversion/loss") == curve(parts, "textual_inversion/loss")
     one, other = (checkpoints(folder)[-1][1] / FILE for folder in (whole, parts))
     assert one.read_bytes() == other.read_bytes()

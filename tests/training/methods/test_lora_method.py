@@ -5,10 +5,10 @@ import shutil
 
 import pytest
 import torch
-from method_runs import made_base, method_config, method_trainer, trained_method
+from method_runs import loaded, made_base, method_config, method_trainer, trained_method, whole_and_resumed
 from safetensors import safe_open
 from safetensors.torch import load_file
-from tiny import EndlessFeed, curve
+from tiny import curve
 
 from filters.encoders.torchvision_fix import ensure_torchvision
 from filters.errors import BadInput
@@ -17,7 +17,6 @@ from training.config import load_config, parse_config
 from training.methods.adapting import FILE
 from training.models.denoiser import denoise
 from training.sampling.adapter import adapted
-from training.sampling.model import Running, load_model
 from training.signals import Interrupts
 
 RANK = ("method.rank=2", "method.alpha=4")
@@ -25,18 +24,9 @@ TRANSFORMER = ("denoiser.kind=transformer", "denoiser.heads=2", "denoiser.head_w
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    return made_base(tmp_path_factory.mktemp("base"))
-
-
-@pytest.fixture(scope="module")
 def lora(base, tmp_path_factory):
     """An adapter of four steps on that base."""
     return trained_method("lora", base, tmp_path_factory.mktemp("lora"), *RANK)
-
-
-def loaded(base):
-    return load_model(base, Running(device="cpu"))
 
 
 def outputs(model):
@@ -133,23 +123,8 @@ def test_scale_zero_is_the_base_and_scales_differ(base, lora):
             adapted(loaded(base), lora, scale)
 
 
-class Stopping(EndlessFeed):
-    """Ends the training after some batches, as a killed process would."""
-
-    def batch(self, number):
-        if number >= 3:
-            raise ZeroDivisionError
-        return super().batch(number)
-
-
 def test_a_lora_that_was_killed_and_resumed_equals_one_that_never_was(base, tmp_path):
-    config = method_config("lora", base, *RANK, "method.dropout=0.2")
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    method_trainer(config, whole).run(Interrupts())
-    with pytest.raises(ZeroDivisionError):
-        method_trainer(config, parts, Stopping()).run(Interrupts())
-    assert [step for step, _ in checkpoints(parts)] == [0, 2]
-    method_trainer(config, parts).run(Interrupts())
+    whole, parts = whole_and_resumed(method_config("lora", base, *RANK, "method.dropout=0.2"), tmp_path)
     assert curve(whole, "lora/loss") == curve(parts, "lora/loss")
     one, other = (read_facts(checkpoints(folder)[-1][1])["files"] for folder in (whole, parts))
     assert one[FILE] == other[FILE]
@@ -180,7 +155,7 @@ def test_a_changed_or_foreign_adapter_is_refused(base, lora, tmp_path):
     with pytest.raises(BadInput, match="one of lora or textual_inversion"):
         adapted(loaded(base), base, 1.0)
     with pytest.raises(BadInput, match="stage lora"):
-        load_model(lora, Running(device="cpu"))
+        loaded(lora)
     nowhere = changed_copy(lora, tmp_path / "nowhere", lambda body: body.pop("base"))
     with pytest.raises(BadInput, match="trained on the base None"):
         adapted(loaded(base), nowhere, 1.0)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from method_runs import made_base, method_config, method_trainer
+from method_runs import method_config, method_trainer
 from safetensors import safe_open
 from tiny import EndlessFeed
 
@@ -16,11 +16,6 @@ GENERATED = (
     "method.prompt=a zorp cat",
     "method.prior={source: generated, prompt: a cat, pictures: 5, steps: 2, weight: 0.25}",
 )
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    return made_base(tmp_path_factory.mktemp("base"))
 
 
 def metric(folder, name):
