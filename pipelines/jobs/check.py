@@ -109,7 +109,6 @@ def _shipped(run: Run) -> set[str]:
     found: set[str] = set()
     for name in run.store.list("shards"):
         if name.endswith(".parquet"):
-            # not pq.read_table: its reader's threads may outlive it and abort the process at its end
             found.update(read_table(run.store, name, ["uid"]).column("uid").to_pylist())
     return found
 

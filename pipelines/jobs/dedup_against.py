@@ -139,7 +139,8 @@ def _file_set(place: str, embeddings: bool) -> OtherSet:
     try:
         with fsspec.open(place, "rb") as stream:
             file = pq.ParquetFile(stream)
-            table = file.read(columns=[name for name in _COLUMNS if name in file.schema_arrow.names])
+            wanted = [name for name in _COLUMNS if name in file.schema_arrow.names]
+            table = file.read(columns=wanted, use_threads=False)
     except (OSError, ValueError, pa.ArrowException) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise BadInput(f"duplicates.against: {place}: neither a run nor readable parquet ({reason})") from None

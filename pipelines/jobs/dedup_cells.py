@@ -112,7 +112,7 @@ class _Search:
             with store.open(part_name(_PLACED, part)) as stream:
                 file = pq.ParquetFile(stream)
                 if index < file.num_row_groups:
-                    tables.append(file.read_row_group(index))
+                    tables.append(file.read_row_group(index, use_threads=False))
         table = pa.concat_tables(tables).combine_chunks()
         size = table.schema.field("vector").type.list_size
         vectors = table.column("vector").combine_chunks().flatten().to_numpy().reshape(-1, size)

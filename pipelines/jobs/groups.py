@@ -195,7 +195,7 @@ def read_labels(path: str, digest: str) -> pa.Table:
     """Return a parquet file of labels; `digest` keeps a changed file from being taken for the old one."""
     try:
         with fsspec.open(path, "rb") as stream:
-            return pq.ParquetFile(stream).read()
+            return pq.ParquetFile(stream).read(use_threads=False)
     except (pa.ArrowException, OSError) as error:
         raise BadInput(f"audit.labels: {path}: no readable parquet ({first_line(error)})") from None
 

@@ -8,6 +8,7 @@ threads wait for each other at every layer), and its result does not depend on t
 from __future__ import annotations
 
 import io
+import sys
 import tarfile
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
@@ -338,11 +339,14 @@ def _add_thumbnails(archive: tarfile.TarFile, scored: Scored, seen: set[str]) ->
 
 
 def _one_model_thread() -> None:
-    """Keep torch to one thread in this worker thread (OpenMP's number belongs to the calling thread), and OpenCV."""
-    import cv2
-    import torch
+    """Keep torch to one thread in this worker thread (OpenMP's number belongs to the calling thread), and OpenCV.
 
-    torch.set_num_threads(1)
+    torch only where a loaded scorer uses it: importing it takes seconds.
+    """
+    import cv2
+
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
     cv2.setNumThreads(1)
 
 

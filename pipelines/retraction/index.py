@@ -106,6 +106,6 @@ def _in_file(run: Run, name: str, wanted: pa.Array) -> Iterator[np.ndarray]:
             inside = np.searchsorted(values, [np.uint64(bounds.min), np.uint64(bounds.max)], side="left")
             if inside[0] == inside[1] and (inside[1] == len(values) or values[inside[1]] != np.uint64(bounds.max)):
                 continue
-            group = file.read_row_group(number)
+            group = file.read_row_group(number, use_threads=False)
             rows = group.filter(pc.is_in(group.column("hash"), value_set=wanted))
             yield rows.column("position").to_numpy()

@@ -109,13 +109,17 @@ class PartWriter:
 
 
 def read_table(store: Store, name: str, columns: list[str] | None = None) -> pa.Table:
-    """Read one parquet file of the run, refusing unknown major versions. Raises `BadInput`."""
+    """Read one parquet file of the run, refusing unknown major versions. Raises `BadInput`.
+
+    Here as wherever a parquet file is read from a Python stream: without Arrow's threads. One of them may still hold a
+    buffer of the stream when the interpreter ends, and aborts the process (SIGABRT) by freeing it then.
+    """
     with store.open(name) as stream:
         try:
             file = pq.ParquetFile(stream, page_checksum_verification=True)
             check_version(file.schema_arrow, name)
             wanted = None if columns is None else [c for c in columns if c in file.schema_arrow.names]
-            return file.read(columns=wanted)
+            return file.read(columns=wanted, use_threads=False)
         except (pa.ArrowInvalid, OSError) as error:
             raise BadInput(f"{store.url}/{name}: unreadable parquet ({str(error).splitlines()[0]})") from None
 

@@ -38,7 +38,7 @@ class ParquetSource:
         try:
             with fsspec.open(shard.url, "rb") as stream:
                 file = pq.ParquetFile(stream)
-                for batch in file.iter_batches(batch_size=_ROWS):
+                for batch in file.iter_batches(batch_size=_ROWS, use_threads=False):
                     for values in batch.to_pylist():
                         yield self._record(values, row, limits)
                         row += 1

@@ -62,7 +62,7 @@ class UrlSource:
             ):
                 file = pq.ParquetFile(table)
                 check_version(file.schema_arrow, shard.url)
-                for batch in file.iter_batches(batch_size=_ROWS, columns=_COLUMNS):
+                for batch in file.iter_batches(batch_size=_ROWS, columns=_COLUMNS, use_threads=False):
                     for values in batch.to_pylist():
                         yield _record(values, archive, limits)
                         row += 1

@@ -90,7 +90,7 @@ def _parquet_rows(url: str, names: FieldNames) -> Iterator[dict[str, Any] | List
         with fsspec.open(url, "rb") as stream:
             file = pq.ParquetFile(stream)
             _need_column(names.url, file.schema_arrow.names, url)
-            for batch in file.iter_batches(batch_size=_ROWS):
+            for batch in file.iter_batches(batch_size=_ROWS, use_threads=False):
                 for values in batch.to_pylist():
                     row += 1
                     yield values

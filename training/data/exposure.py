@@ -160,7 +160,7 @@ def load_exposure(folder: str | Path, file: str = FILE) -> Exposure:
     try:
         parquet = pq.ParquetFile(io.BytesIO(store.read(file)))
         check_version(parquet.schema_arrow, where)
-        table = parquet.read()
+        table = parquet.read(use_threads=False)
         for name in json.loads(table.schema.metadata[b"exposure"])["views"]:
             path = f"{store.url}/{view_file(name)}"
             view = load_view(store.read(view_file(name)), path)

@@ -127,7 +127,7 @@ def load_view(data: bytes, where: str) -> View:
     try:
         file = pq.ParquetFile(io.BytesIO(data))
         check_version(file.schema_arrow, where)
-        table = file.read()
+        table = file.read(use_threads=False)
         facts = json.loads(table.schema.metadata[b"view"])
         words = np.frombuffer(b"".join(table.column("uid").to_pylist()), dtype=">u8").reshape(-1, 2).astype(np.uint64)
         shards, sizes = tuple(map(str, facts["shards"])), tuple((int(w), int(h)) for w, h in facts["sizes"])
