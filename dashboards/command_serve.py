@@ -17,12 +17,16 @@ if TYPE_CHECKING:
 
 
 def serve(
-    runs: Annotated[Path, typer.Argument(metavar="RUNS", help="Folder that holds runs, or one run.")],
+    runs: Annotated[str, typer.Argument(metavar="RUNS", help="Folder that holds runs, or one run.")],
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0 takes a free one.")] = 8321,
     token: Annotated[
         str | None,
         typer.Option("--token", envvar="ASSAY_TOKEN", help="Ask for this token; made up where others can reach it."),
+    ] = None,
+    trust: Annotated[
+        Path | None,
+        typer.Option("--trust", envvar="ASSAY_TRUST", help="Certificates (PEM) of the issuers that are ours."),
     ] = None,
 ) -> None:
     """Show the runs below RUNS in a browser. It reads, and never writes there. Ctrl-C stops it."""
@@ -32,9 +36,26 @@ def serve(
         token = secrets.token_urlsafe(24)
     if token is not None and (len(token) < 16 or not token.isascii() or not token.isprintable()):
         raise BadInput("--token: at least 16 printable ASCII characters")
-    _check(runs)
+    folder = _folder(runs)
+    _check(folder)
+    if trust is not None:
+        from dashboards.web.query.generated import trust_anchors
+
+        trust_anchors(trust)
     listener = _listen(host, port)
-    _run(Settings(runs, host, listener.getsockname()[1], token), listener)
+    _run(Settings(folder, host, listener.getsockname()[1], token, trust=trust), listener)
+
+
+def _folder(runs: str) -> Path:
+    """Return the folder that RUNS names. Raises `BadInput` for a store that is not this machine's disk."""
+    scheme, mark, rest = runs.partition("://")
+    if not mark or Path(runs).is_dir():
+        return Path(runs)
+    if scheme == "file":
+        return Path(f"/{rest.lstrip('/')}")
+    raise BadInput(
+        f"{runs}: the dashboard reads folders of this machine; copy the run first, or write its page with assay report"
+    )
 
 
 def _check(runs: Path) -> None:

@@ -15,9 +15,11 @@ from dashboards.cards import Shown, attach_pictures, show
 from dashboards.clusters import largest_clusters
 from dashboards.galleries import boards_for
 from dashboards.histograms import Histogram
+from dashboards.later import later_facts
 from dashboards.queries import AppliedRule, Column, Survey, applied_rules, empty_histograms, score_columns, views
 from dashboards.rights import rights_facts
 from dashboards.text import clean, number, score, share, ticked
+from dashboards.web.query.training_figures import curve_figure, seen_figure
 from filters.errors import AssayError, BadInput
 from filters.reasons import Reason
 from pipelines.run.directory import Run
@@ -87,7 +89,8 @@ class Section:
 def write_report(run: Run, out: Path | None = None) -> str:
     """Write the run's report; returns where. Raises `BadInput` where the ledger is not whole.
 
-    A run without a manifest gets a report that says so at its top. The same run gives the same bytes.
+    A run without a manifest gets a report that says so at its top. The same run gives the same bytes, beside the same
+    trainings and pictures and by the same trust anchors.
     """
     page = render_report(run)
     if out is None:
@@ -149,6 +152,7 @@ def _context(run: Run) -> dict[str, Any]:
         "inputs": facts.inputs(run),
         "parts": len(run.parts("samples")),
         "recipe": facts.recipe_text(run),
+        "later": later_facts(run),
         "unsaid": facts.unsaid(run, columns),
         "Reason": Reason,
         "bar": figures.funnel_bar,
@@ -189,6 +193,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=number, clean=clean, ticked=ticked)
+    environment.filters.update(number=number, clean=clean, ticked=ticked, score=score)
     environment.globals.update(share=share, bound_number=lambda bound: score(bound, 6))
+    environment.globals.update(curve_figure=curve_figure, seen_figure=seen_figure)
     return environment

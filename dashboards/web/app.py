@@ -56,6 +56,8 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
         app.state.catalogue.close()
+        if hasattr(app.state, "searcher"):
+            app.state.searcher.apart.close()
 
     app = FastAPI(
         title="Assay dashboard",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import threading
 import time
 from collections.abc import Sequence
@@ -251,10 +252,14 @@ def _short(text: str) -> str:
 
 
 def _forget_older(target: Path) -> None:
-    """Delete indexes of earlier states of the same run. Whoever has one open keeps it."""
-    for path in target.parent.glob(f"{target.stem.partition('-')[0]}-*.duckdb"):
+    """Delete indexes of earlier states of the same run, and its search files. Whoever has one open keeps it."""
+    run = target.stem.partition("-")[0]
+    for path in target.parent.glob(f"{run}-*.duckdb"):
         if path != target:
             path.unlink(missing_ok=True)
+    # files for searches by picture hold hashes of samples that a retraction has taken out
+    for folder in target.parent.glob(f"search-{run}-*"):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _private_folder(path: Path) -> Path:

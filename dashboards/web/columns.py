@@ -49,6 +49,11 @@ class Column:
         """Tell whether samples can be put in its order."""
         return self.kind in ("number", "whole")
 
+    @property
+    def marks(self) -> str:
+        """The name of a group's second column: its values as bits, null where the run has too many of them."""
+        return f"m{self.sql}"
+
 
 @dataclass(frozen=True)
 class Columns:
@@ -113,4 +118,5 @@ SQL_TYPES = {"number": "FLOAT", "whole": "BIGINT", "text": "VARCHAR", "group": "
 def columns_sql(columns: Columns) -> str:
     """Return the columns of the index's table `samples`, for CREATE TABLE."""
     further = [(column.sql, SQL_TYPES[column.kind]) for column in (*columns.scores, *columns.groups)]
-    return ", ".join(f"{name} {kind}" for name, kind in (*HEAD, *further))
+    marks = [(column.marks, "UBIGINT") for column in columns.groups]
+    return ", ".join(f"{name} {kind}" for name, kind in (*HEAD, *further, *marks))

@@ -20,6 +20,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dashboards.web.columns import HEAD, TEXTS, Column, Columns, columns_of, columns_sql
+from dashboards.web.indexing_groups import Marks
+from dashboards.web.indexing_names import name_tables
 from filters.errors import BadInput
 from filters.reasons import Reason
 from filters.rules import masks_of_codes, masks_of_lists
@@ -30,7 +32,7 @@ from pipelines.run.parts import part_name
 
 #: Raised where the index's tables change; an index of another version is made again. Reasons stand in it by their
 #: place in the list of reasons, so the list is part of the version.
-VERSION = (3, *(reason.value for reason in Reason))
+VERSION = (4, *(reason.value for reason in Reason))
 
 #: Characters of a caption that are searched and shown in galleries; a sample's own page shows all.
 CAPTION = 1000
@@ -82,11 +84,15 @@ def build(run: Run, target: Path, memory: str, threads: int, told: Progress = la
             connection.execute("SET autoinstall_known_extensions=false")
             connection.execute(f"CREATE TABLE samples ({columns_sql(columns)})")
             total = sum(part.rows for part in parts)
-            reader = pa.RecordBatchReader.from_batches(_schema(columns), _batches(run, parts, columns, total, told))
+            marks = {column.name: Marks() for column in columns.groups}
+            batches = _batches(run, parts, columns, marks, lambda done: told(done, total))
+            reader = pa.RecordBatchReader.from_batches(_schema(columns), batches)
             connection.register("incoming", reader)
             connection.execute("INSERT INTO samples SELECT * REPLACE (uid::UUID AS uid) FROM incoming")
             connection.unregister("incoming")
             _summaries(connection, columns, parts)
+            _marked_values(connection, marks)
+            name_tables(connection, lambda: told(total, total))
             shards = list(shard_rows(run))
             connection.execute("CREATE TABLE shards AS SELECT ? AS shards, ? AS rows", [len(shards), sum(shards)])
             connection.execute("CHECKPOINT")
@@ -123,18 +129,21 @@ _KINDS = {"number": pa.float32(), "whole": pa.int64(), "text": pa.string(), "gro
 
 def _schema(columns: Columns) -> pa.Schema:
     head = [pa.field(name, _ARROW[kind]) for name, kind in HEAD]
-    return pa.schema([*head, *(pa.field(c.sql, _KINDS[c.kind]) for c in (*columns.scores, *columns.groups))])
+    further = [pa.field(column.sql, _KINDS[column.kind]) for column in (*columns.scores, *columns.groups)]
+    return pa.schema([*head, *further, *(pa.field(column.marks, pa.uint64()) for column in columns.groups)])
 
 
-def _batches(run: Run, parts: list[Part], columns: Columns, total: int, told: Progress) -> Iterator[pa.RecordBatch]:
+def _batches(
+    run: Run, parts: list[Part], columns: Columns, marks: dict[str, Marks], told: Callable[[int], None]
+) -> Iterator[pa.RecordBatch]:
     schema = _schema(columns)
     for part in parts:
-        table = pa.table(_part(run, part, columns), schema=schema)
+        table = pa.table(_part(run, part, columns, marks), schema=schema)
         yield from table.combine_chunks().to_batches()
-        told(part.start + part.rows, total)
+        told(part.start + part.rows)
 
 
-def _part(run: Run, part: Part, columns: Columns) -> dict[str, pa.Array | pa.ChunkedArray]:
+def _part(run: Run, part: Part, columns: Columns, marks: dict[str, Marks]) -> dict[str, pa.Array | pa.ChunkedArray]:
     samples = run.table("samples", part.index, _SAMPLES)
     scores = run.table("scores", part.index, ["failure", "skipped", *(column.name for column in columns.scores)])
     ledger = run.table("ledger", part.index, _LEDGER)
@@ -164,7 +173,8 @@ def _part(run: Run, part: Part, columns: Columns) -> dict[str, pa.Array | pa.Chu
     groups = run.table("groups", part.index) if columns.groups and _has(run, "groups", part.index) else None
     for column in columns.groups:
         there = groups is not None and column.name in groups.column_names
-        found[column.sql] = groups.column(column.name) if there and groups else pa.nulls(part.rows, _KINDS["group"])
+        values = groups.column(column.name) if there and groups else pa.nulls(part.rows, _KINDS["group"])
+        found[column.sql], found[column.marks] = values, marks[column.name].of(values)
     return found
 
 
@@ -211,11 +221,30 @@ def _summaries(connection: duckdb.DuckDBPyConnection, columns: Columns, parts: l
         f"count(*) FILTER (mask & {int(DUPLICATE)}::UBIGINT <> 0) AS gone FROM samples WHERE cluster IS NOT NULL "
         "GROUP BY cluster ORDER BY size DESC, cluster"
     )
-    connection.execute("CREATE TABLE ranges (name VARCHAR, n BIGINT, low DOUBLE, high DOUBLE)")
-    for column in columns.numbers:
-        connection.execute(
-            f"INSERT INTO ranges SELECT ?, count({column.sql}), min({column.sql}), max({column.sql}) FROM samples",
-            [column.name],
-        )
+    _ranges(connection, columns)
     body = json.dumps({"version": VERSION, "columns": asdict(columns)})
     connection.execute("CREATE TABLE about AS SELECT ? AS body", [body])
+
+
+def _ranges(connection: duckdb.DuckDBPyConnection, columns: Columns) -> None:
+    """Add the spread of each score: over all samples, and over finite scores of readable ones, as histograms show."""
+    connection.execute("CREATE TABLE ranges (name VARCHAR, n BIGINT, low DOUBLE, high DOUBLE)")
+    connection.execute("CREATE TABLE spreads (name VARCHAR, n BIGINT, low DOUBLE, high DOUBLE, mean DOUBLE)")
+    for column in columns.numbers:
+        score = column.sql
+        connection.execute(
+            f"INSERT INTO ranges SELECT ?, count({score}), min({score}), max({score}) FROM samples", [column.name]
+        )
+        connection.execute(
+            f"INSERT INTO spreads SELECT ?, count(*), min({score}), max({score}), avg({score}::DOUBLE) FROM samples "
+            f"WHERE readable AND isfinite({score}::DOUBLE)",
+            [column.name],
+        )
+
+
+def _marked_values(connection: duckdb.DuckDBPyConnection, marks: dict[str, Marks]) -> None:
+    """Add the values of groups that have few of them, with the bits by which rows are marked."""
+    connection.execute("CREATE TABLE marks (name VARCHAR, value VARCHAR, bit UTINYINT)")
+    rows = [(name, value, bit) for name, one in marks.items() for bit, value in enumerate(one.values)]
+    if rows:
+        connection.executemany("INSERT INTO marks VALUES (?, ?, ?)", rows)

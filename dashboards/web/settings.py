@@ -20,7 +20,8 @@ class Settings:
 
     `root` holds the runs; nothing outside it is readable. `token` is asked for where it is not None.
     `memory` and `threads` are DuckDB's limits over all runs together. `patience` is how many seconds a page
-    waits for a run's index before it says that one is being made.
+    waits for a run's index before it says that one is being made. `trust` names the certificates (PEM) of our own
+    issuers, by which credentials of generated pictures count as ours; None: as `$ASSAY_TRUST` says.
     """
 
     root: Path
@@ -33,6 +34,7 @@ class Settings:
     patience: float = 3.0
     page_size: int = 60
     max_upload: int = 20 << 20
+    trust: Path | None = None
 
     @property
     def loopback(self) -> bool:

@@ -9,12 +9,16 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 _TESTS = Path(__file__).parents[1]
-sys.path[:0] = [str(Path(__file__).parent), str(_TESTS / "dashboards"), str(_TESTS / "pipelines")]
+sys.path[:0] = [
+    str(Path(__file__).parent),
+    *(str(_TESTS / place) for place in ("dashboards", "dashboards/web", "pipelines")),
+]
 
 from run_making import make_run, sample_rows  # noqa: E402
 from small_run import MAIN, make_small_run  # noqa: E402
@@ -52,13 +56,20 @@ def root(browser, tmp_path_factory):
 @pytest.fixture(scope="session")
 def address(root, tmp_path_factory):
     """The address of a real `assay serve` over both runs, which are indexed."""
-    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache"))}
-    command = [sys.executable, "-c", MAIN, "serve", str(root), "--port", "0"]
+    with serving(root, tmp_path_factory.mktemp("cache"), ("drawings", "made")) as found:
+        yield found
+
+
+@contextmanager
+def serving(root, cache, runs, *options):
+    """Serve `root` by the real command until the block ends; yields its address when `runs` are indexed."""
+    environment = {**os.environ, "XDG_CACHE_HOME": str(cache)}
+    command = [sys.executable, "-c", MAIN, "serve", str(root), "--port", "0", *options]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as server:
         try:
             found = server.stdout.readline().strip().rstrip("/")
             assert found.startswith("http://127.0.0.1:"), found
-            for run in ("drawings", "made"):
+            for run in runs:
                 _wait_for(f"{found}/api/runs/{run}/funnel")
             yield found
         finally:
@@ -108,6 +119,12 @@ def context(browser, address):
     with browser.new_context(base_url=address, viewport={"width": 1360, "height": 900}) as found:
         found.set_default_timeout(60_000)
         yield found
+
+
+@pytest.fixture(scope="session")
+def serve():
+    """`serving`, for tests that serve another folder."""
+    return serving
 
 
 @pytest.fixture

@@ -9,7 +9,10 @@ from watching import serious_findings
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
 #: What the dashboard's pages show, by the section of the report that shows the same.
-SECTIONS = ("funnel", "rules", "rights", "audit", "reasons", "clusters", "scores", "origin")
+SECTIONS = (
+    *("funnel", "rules", "rights", "audit", "reasons", "clusters", "scores", "origin"),
+    *("training", "generated", "health"),
+)
 
 
 @pytest.fixture(scope="module")

@@ -166,6 +166,6 @@ def _verdicts(request: Request) -> Verdicts:
     """Return the application's verdicts; two first requests at once cost one verification more."""
     state = request.app.state
     if not hasattr(state, "verdicts"):
-        state.verdicts = Verdicts()
+        state.verdicts = Verdicts(state.settings.trust)
     found: Verdicts = state.verdicts
     return found

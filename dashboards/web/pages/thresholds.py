@@ -9,8 +9,9 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from dashboards.figures import funnel_bar, histogram
 from dashboards.web.pages.base import OpenedRun, Page, render, run_address
+from dashboards.web.query.threshold_bins import histogram_of
 from dashboards.web.query.threshold_replay import Change, parse_changes
-from dashboards.web.query.thresholds import Thresholds, histogram_of, thresholds
+from dashboards.web.query.thresholds import Thresholds, thresholds
 
 router = APIRouter()
 PAGE = Page("thresholds", "Thresholds", router)

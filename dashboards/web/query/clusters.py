@@ -264,11 +264,24 @@ class _Facts:
 def _facts(opened: Opened, rows: set[int]) -> _Facts:
     places = sorted(rows)
     samples = rows_at(opened, "samples", _SAMPLES, places)
-    scores = rows_at(opened, "scores", _SCORES, places)
+    scores = _scores(opened, places)
     whole = {row: {**scores.get(row, {}), **samples.get(row, {})} for row in places}
     columns = {name: [whole[row].get(name) for row in places] for name in (*_SAMPLES, *_SCORES)}
     table = pa.table({n: pa.array(v, pa.float64()) if n in _NUMBERS else pa.array(v) for n, v in columns.items()})
     return _Facts(table, {row: i for i, row in enumerate(places)}, preference_keys(opened.run.recipe, table))
+
+
+def _scores(opened: Opened, places: Sequence[int]) -> dict[int, dict[str, float | None]]:
+    """Return the scores that the order of preference reads, by position: the index has them, and no part is opened."""
+    there = [column for name in _SCORES if (column := opened.columns.number(name)) is not None]
+    if not there or not places:
+        return {}
+    listed = ", ".join(f"({place:d})" for place in places)
+    rows = opened.reader.rows(
+        f"SELECT place, {', '.join(column.sql for column in there)} "
+        f"FROM samples JOIN (VALUES {listed}) AS wanted(place) ON samples.rowid = wanted.place"
+    )
+    return {int(row[0]): dict(zip((column.name for column in there), row[1:], strict=True)) for row in rows}
 
 
 def _why(opened: Opened, facts: _Facts, stays: int, goes: int) -> str:

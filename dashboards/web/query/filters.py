@@ -50,7 +50,7 @@ class Filters:
 
     @property
     def narrow(self) -> bool:
-        """Tell whether any filter is set; the order is none."""
+        """Tell whether any filter is set; the order is none. The gallery's template asks."""
         return replace(self, sort="", descending=False) != Filters()
 
     def pairs(self) -> list[tuple[str, str]]:

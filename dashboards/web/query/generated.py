@@ -186,9 +186,13 @@ def thumbnail_of(data: bytes) -> bytes | None:
 
 
 class Verdicts:
-    """Verdicts on pictures, kept by the state of all that they depend on. Safe to use from many threads."""
+    """Verdicts on pictures, kept by the state of all that they depend on. Safe to use from many threads.
 
-    def __init__(self) -> None:
+    `trust` names our own issuers' certificates; None: as the environment says.
+    """
+
+    def __init__(self, trust: Path | None = None) -> None:
+        self._trust = trust
         self._found: OrderedDict[str, tuple[Verdict, Report]] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -197,7 +201,7 @@ class Verdicts:
         data = picture_bytes(folder, name)
         if data is None:
             return None
-        anchors = trust_anchors()
+        anchors = trust_anchors(self._trust)
         key = _key(opened, folder, name, data, anchors)
         with self._lock:
             if key in self._found:
@@ -219,15 +223,18 @@ def _key(opened: Opened, folder: Folder, name: str, data: bytes, anchors: str) -
     return blake2b("\0".join(states).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
-def trust_anchors() -> str:
+def trust_anchors(trust: Path | None = None) -> str:
     """Return the operator's certificates, empty where none are set. Raises `BadInput` where they cannot be read."""
-    named = os.environ.get(TRUST)
+    named = os.environ.get(TRUST) if trust is None else str(trust)
     if not named:
         return ""
     try:
-        return Path(named).read_text(encoding="ascii")
+        found = Path(named).read_text(encoding="ascii")
     except (OSError, ValueError):
-        raise BadInput(f"${TRUST} names no certificates in PEM form that can be read") from None
+        found = ""
+    if "-----BEGIN CERTIFICATE-----" not in found:
+        raise BadInput(f"{'--trust' if trust else '$' + TRUST} names no certificates in PEM form that can be read")
+    return found
 
 
 def verify(opened: Opened, folder: Folder, name: str, data: bytes, anchors: str) -> tuple[Verdict, Report]:

@@ -18,6 +18,7 @@ from dashboards.web.query.rights_took import (
     receipts,
     retractions,
 )
+from dashboards.web.query.signal_columns import SIGNAL, WORD
 from filters.reasons import BY_CODE, Stage
 from filters.reasons import Reason as Reasons
 
@@ -26,8 +27,6 @@ VERDICTS = ("deny", "unreadable", "grant", "allow", "unknown")
 
 #: Channels in the table, signals of one page.
 _CHANNELS, _PAGE = 200, 50
-
-_WORD = "CASE WHEN unreadable THEN 'unreadable' ELSE verdict::VARCHAR END"
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,7 @@ def _channels(opened: Opened) -> tuple[list[ChannelCount], int]:
     if not files:
         return [], 0
     rows = opened.reader.rows(
-        f"SELECT channel::VARCHAR, {_WORD} AS word, count(*) FROM read_parquet(?) GROUP BY ALL", [files]
+        f"SELECT channel::VARCHAR, {WORD} AS word, count(*) FROM read_parquet(?) GROUP BY ALL", [files]
     )
     ((signals,),) = opened.reader.rows("SELECT count(*) FROM read_parquet(?)", [files])
     found: dict[str, dict[str, int]] = {}
@@ -173,7 +172,7 @@ def signal_page(opened: Opened, channel: str, verdict: str, after: str = "") -> 
     if verdict and verdict not in VERDICTS:
         raise BadFilter(f"verdict is one of {', '.join(VERDICTS)}")
     part_from, row_from = _place(after)
-    test = f"(? = '' OR channel::VARCHAR = ?) AND (? = '' OR {_WORD} = ?)"
+    test = f"(? = '' OR channel::VARCHAR = ?) AND (? = '' OR {WORD} = ?)"
     values = [channel, channel, verdict, verdict]
     found: list[SignalRow] = []
     files = opened.files("signals")
@@ -184,9 +183,9 @@ def signal_page(opened: Opened, channel: str, verdict: str, after: str = "") -> 
         if path is None:
             continue
         rows = opened.reader.rows(
-            f"SELECT file_row_number, uid, channel::VARCHAR, {_WORD}, source, raw, spec::VARCHAR, detail, "
-            f"coalesce(evidence_sha256, '') FROM read_parquet(?, file_row_number=true) WHERE {test} "
-            "AND file_row_number > ? ORDER BY file_row_number LIMIT ?",
+            f"SELECT file_row_number, uid, {SIGNAL}, coalesce(evidence_sha256, '') "
+            f"FROM read_parquet(?, file_row_number=true) WHERE {test} AND file_row_number > ? "
+            "ORDER BY file_row_number LIMIT ?",
             [path, *values, row_from if at == part_from else -1, _PAGE + 1 - len(found)],
         )
         for row in rows:

@@ -13,6 +13,7 @@ import numpy as np
 from dashboards.text import clean
 from dashboards.web.catalogue import Opened
 from dashboards.web.places import within
+from dashboards.web.query.signal_columns import SIGNAL
 from dashboards.web.text import reveal
 
 #: Bytes of a body that are shown, lines of it, characters of a line.
@@ -123,15 +124,15 @@ def _resting(opened: Opened, digest: str) -> list[Resting]:
     if not files:
         return []
     rows = opened.reader.rows(
-        "SELECT channel::VARCHAR, CASE WHEN unreadable THEN 'unreadable' ELSE verdict::VARCHAR END, source, raw, "
-        "spec::VARCHAR, detail, count(DISTINCT uid), min(uid) FROM read_parquet(?) WHERE evidence_sha256 = ? "
+        f"SELECT {SIGNAL}, count(DISTINCT uid), min(uid) FROM read_parquet(?) WHERE evidence_sha256 = ? "
         "GROUP BY ALL ORDER BY 7 DESC, 1, 3, 4 LIMIT ?",
         [files, digest, _SIGNALS],
     )
-    return [
-        Resting(str(channel), str(verdict), str(source), str(raw), str(spec), str(detail), int(count), str(uid))
-        for channel, verdict, source, raw, spec, detail, count, uid in rows
-    ]
+    found = []
+    for *words, count, uid in rows:
+        channel, verdict, source, raw, spec, detail = map(str, words)
+        found.append(Resting(channel, verdict, source, raw, spec, detail, int(count), str(uid)))
+    return found
 
 
 def _text(data: bytes) -> str | None:

@@ -11,6 +11,7 @@ from dashboards.queries import AppliedRule, applied_rules
 from dashboards.text import score as score_text
 from dashboards.web.catalogue import Opened
 from dashboards.web.query.samples import codes, picture_state, veiled_sql
+from dashboards.web.query.signal_columns import SIGNAL
 from filters.reasons import BY_CODE, Stage
 
 #: Signals, matches, members of a cluster that one page shows.
@@ -163,19 +164,15 @@ def _row(opened: Opened, artefact: str, row: int) -> dict[str, Any]:
     return found[0] if found else {}
 
 
-def _of_uid(opened: Opened, artefact: str, uid: str, row: int) -> list[dict[str, Any]]:
+def _of_uid(opened: Opened, artefact: str, uid: str, row: int, columns: str = "*") -> list[dict[str, Any]]:
     path = opened.file(artefact, opened.part_of(row))
     if path is None:
         return []
-    return opened.reader.dicts(f"SELECT * FROM read_parquet(?) WHERE uid = ? LIMIT {_MOST}", [path, uid])
+    return opened.reader.dicts(f"SELECT {columns} FROM read_parquet(?) WHERE uid = ? LIMIT {_MOST}", [path, uid])
 
 
 def _signals(opened: Opened, uid: str, row: int) -> list[Signal]:
-    found = []
-    for item in _of_uid(opened, "signals", uid, row):
-        verdict = "unreadable" if item["unreadable"] else item["verdict"]
-        found.append(Signal(item["channel"], verdict, item["source"], item["raw"], item["spec"], item["detail"]))
-    return found
+    return [Signal(*map(str, item.values())) for item in _of_uid(opened, "signals", uid, row, SIGNAL)]
 
 
 def _matches(opened: Opened, uid: str, row: int) -> list[Signal]:

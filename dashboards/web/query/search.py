@@ -19,14 +19,18 @@ from dashboards.web.query.search_files import SearchFiles, search_files
 from dashboards.web.query.search_keys import Found, Hit, by_address, by_creator, by_sha256, domain_of, found_of
 from dashboards.web.text import reveal
 from filters.decoding import Undecodable, decode
+from filters.decoding_apart import Apart, Step
 from filters.errors import BadInput
 from filters.optout.look_alike import MIN_QUALITY
 from filters.scorers.hashes import phashes
 from filters.scorers.pdq import dihedral_hashes
 from filters.scoring import Picture
 
-#: Pixels of an upload that are decoded at most (150 MB as RGB): a page has no worker that could be lost.
+#: Pixels of an upload that are decoded at most (150 MB as RGB).
 MAX_PIXELS = 50_000_000
+
+#: Seconds of processor time, and of real time, that a decoder may take for an upload.
+CPU_SECONDS, REAL_SECONDS = 20.0, 60.0
 
 #: PDQ bits within which two pictures look the same (Meta's own bound), pHash bits (the recipe's default).
 PDQ_BITS, PHASH_BITS = 31, 4
@@ -69,13 +73,17 @@ class Answer:
 
 @dataclass
 class Searcher:
-    """What searches share: the folder of their files, the encoders, and one upload at a time."""
+    """What searches share: the folder of their files, the encoders, and one upload at a time.
+
+    `apart` is the process in which an upload is tried first: one that crashes a decoder ends that process alone.
+    """
 
     cache: Path
     threads: int = 1
     encoders: Encoders = field(default_factory=Encoders)
     lock: threading.Lock = field(default_factory=threading.Lock)
     decoding: threading.Lock = field(default_factory=threading.Lock)
+    apart: Apart = field(default_factory=lambda: Apart(CPU_SECONDS, REAL_SECONDS))
 
     def files(self, opened: Opened) -> SearchFiles:
         """Return hashes and vectors of the run."""
@@ -159,10 +167,13 @@ def answer_text(opened: Opened, searcher: Searcher, text: str) -> Answer:
 def answer_picture(opened: Opened, searcher: Searcher, data: bytes) -> Answer:
     """Answer for a picture: the same file, pictures that look the same, pictures that are merely alike.
 
-    The picture is looked at and forgotten. Raises `Undecodable` where it is none.
+    The picture is looked at and forgotten. Raises `Undecodable` where it is none, or ends its decoder's process.
     """
     digest = hashlib.sha256(data).hexdigest()
     with searcher.decoding:
+        trouble = searcher.apart.trouble(Step.PIXELS, data, MAX_PIXELS)
+        if trouble is not None:
+            raise trouble
         picture = decode(data, MAX_PIXELS)
         codes, quality = dihedral_hashes(picture.image)
         files = searcher.files(opened)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from dashboards.web.catalogue import Opened
 from dashboards.web.query.samples import Sample, fetch
 from filters.errors import BadInput
-from filters.optout.names import MAX_NAME, creator_keys, name_key
+from filters.optout.names import MAX_NAME, name_key
 from filters.optout.urls import Address, domain_entry, prefix_keys, read_address
 from filters.reasons import BY_CODE
 
@@ -17,12 +18,6 @@ SHOWN, _CANDIDATES, _NAMES = 24, 5_000, 12
 
 _RUN = re.compile(r"[A-Za-z0-9_.~-]+")
 _HEX = re.compile(r"[0-9a-f]{64}")
-
-#: Creators as `name_key` spells them, as far as SQL can; the rest is compared in Python.
-_FOLDED = (
-    "translate(replace(replace(replace(replace(strip_accents(lower(creator)), 'æ', 'ae'), 'œ', 'oe'), 'þ', 'th'), "
-    "'ß', 'ss'), 'øłđðħı''’ʼ`´‘', 'olddhi')"
-)
 
 
 @dataclass(frozen=True)
@@ -105,7 +100,7 @@ def by_address(opened: Opened, text: str) -> AddressFound | None:
         candidates = _positions(opened, "contains(url, ?) OR contains(page_url, ?)", [run, run])
         places = [(row, *how) for row, url, page in candidates if (how := _relation(address, url, page)) is not None]
     ((samples, kept),) = opened.reader.rows(
-        "SELECT count(*), count(*) FILTER (kept) FROM samples WHERE domain = ? OR ends_with(domain, ?)",
+        "SELECT coalesce(sum(n), 0), coalesce(sum(kept), 0) FROM domains WHERE value = ? OR ends_with(value, ?)",
         [address.host, f".{address.host}"],
     )
     return AddressFound(address, found_of(opened, places), address.host, int(samples), int(kept))
@@ -146,41 +141,40 @@ def by_creator(opened: Opened, text: str) -> CreatorFound | None:
     key = name_key(text[:1000])
     if not key or len(key) > MAX_NAME:
         return None
-    word = max(key.split(), key=len)
-    rows = opened.reader.rows(
-        "SELECT creator, count(*), count(*) FILTER (kept) FROM samples WHERE creator IS NOT NULL "
-        f"AND contains({_FOLDED}, ?) GROUP BY creator ORDER BY 2 DESC, creator LIMIT {_CANDIDATES}",
-        [word],
+    mine = opened.reader.rows(
+        "SELECT value, n, kept FROM creators WHERE id IN (SELECT id FROM creator_keys WHERE key = ?) "
+        f"ORDER BY n DESC, value LIMIT {_CANDIDATES}",
+        [key],
     )
-    found = [(str(name), int(n), int(kept)) for name, n, kept in rows]
-    mine = [item for item in found if key in creator_keys(item[0])]
-    names = {item[0] for item in mine}
-    kept = sum(item[2] for item in mine)
-    dropped = (
-        {
-            str(reason): int(n)
-            for reason, n in opened.reader.rows(
-                "SELECT reason, count(*) FROM samples WHERE NOT kept AND list_contains(?, creator) GROUP BY reason",
-                [sorted(names)],
-            )
-        }
-        if names
-        else {}
+    others = opened.reader.rows(
+        "SELECT value, n, kept FROM creators WHERE contains(words, ?) AND id NOT IN (SELECT id FROM creator_keys "
+        f"WHERE key = ?) ORDER BY n DESC, value LIMIT {_NAMES}",
+        [max(key.split(), key=len), key],
     )
-    places = (
-        opened.reader.rows(
-            f"SELECT row FROM samples WHERE list_contains(?, creator) ORDER BY kept DESC, row LIMIT {SHOWN}",
-            [sorted(names)],
-        )
-        if names
-        else []
-    )
-    shown = found_of(opened, [(int(row), "creator", "") for (row,) in places]).hits
+    names = [str(name) for name, _, _ in mine]
+    found = _by_names(opened, names, sum(int(kept) for _, _, kept in mine))
     ((captions,),) = opened.reader.rows(
         "SELECT count(*) FROM samples WHERE contains(folded, ?)", [" ".join(text.lower().split())[:300]]
     )
-    others = [item for item in found if item[0] not in names][:_NAMES]
-    return CreatorFound(Found(kept, _named(dropped), shown), mine[:_NAMES], others, int(captions))
+    return CreatorFound(found, _counts(mine[:_NAMES]), _counts(others), int(captions))
+
+
+def _counts(rows: list[tuple[Any, ...]]) -> list[tuple[str, int, int]]:
+    return [(str(name), int(n), int(kept)) for name, n, kept in rows]
+
+
+def _by_names(opened: Opened, names: list[str], kept: int) -> Found:
+    """Return the samples whose creator is one of these names, letter by letter; all are read once."""
+    if not names:
+        return Found(0, {}, [])
+    listed = ", ".join("?" for _ in names)
+    rows = opened.reader.rows(
+        f"SELECT kept, reason, count(*), min(row, {SHOWN}) FROM samples WHERE creator IN ({listed}) GROUP BY ALL",
+        names,
+    )
+    dropped = {str(reason): int(n) for is_kept, reason, n, _ in rows if not is_kept}
+    places = sorted((not is_kept, int(row)) for is_kept, _, _, first in rows for row in first)[:SHOWN]
+    return Found(kept, _named(dropped), found_of(opened, [(row, "creator", "") for _, row in places]).hits)
 
 
 def _named(dropped: dict[str, int]) -> dict[str, int]:

@@ -63,6 +63,14 @@ def evaluation(opened: Opened, folder: Folder, name: str) -> EvaluationFound:
     return EvaluationFound(name, "", body, figure_rows(body), _pairs(opened, body))
 
 
+def evaluation_figures(folder: Folder, name: str) -> tuple[list[FigureRow], str]:
+    """Return the figures of an evaluation, and why there are none where it cannot be read. No index is asked."""
+    try:
+        return figure_rows(_read(folder.path / "evaluations" / name / "evaluation.json", folder)), ""
+    except BadInput as error:
+        return [], str(error)
+
+
 def _read(path: Path, folder: Folder) -> Evaluation:
     try:
         if not within(path, folder.path) or path.stat().st_size > _BYTES:

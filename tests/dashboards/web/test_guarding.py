@@ -119,7 +119,15 @@ def test_a_token_is_asked_for_and_kept_in_a_cookie(root, cache):
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [(["NOWHERE"], "no such folder"), (["EMPTY"], "holds no run"), (["ROOT", "--token", "short"], "at least 16")],
+    [
+        (["NOWHERE"], "no such folder"),
+        (["EMPTY"], "holds no run"),
+        (["ROOT", "--token", "short"], "at least 16"),
+        (["s3://bucket/runs"], "s3://bucket/runs: the dashboard reads folders of this machine"),
+        (["file:///no/where"], "/no/where: no such folder"),
+        (["ROOT", "--trust", "NOWHERE"], "names no certificates in PEM form"),
+        (["ROOT", "--trust", __file__], "names no certificates in PEM form"),
+    ],
 )
 def test_the_command_refuses_in_one_line(arguments, words, root, tmp_path, capsys):
     from pipelines.commands.main import invoke
@@ -160,3 +168,24 @@ def test_the_real_server_prints_its_address_and_stops_at_an_interrupt(root, cach
             assert "Stopped" in told
         finally:
             server.kill()
+
+
+def test_a_run_that_changed_leaves_neither_index_nor_search_files_of_before(tmp_path):
+    """They hold captions and hashes of samples that a retraction has taken out."""
+    run = make_run(tmp_path / "runs" / "made", sample_rows(40, seed=1))
+    cache = tmp_path / "cache"
+    with client_for(tmp_path / "runs", cache) as client:
+        assert client.get("/api/runs/made/funnel").status_code == 200
+        (index,) = cache.glob("*.duckdb")
+        mine = cache / f"search-{index.stem.partition('-')[0]}-0123"
+        other = cache / "search-ffff-0123"
+        for folder in (mine, other):
+            folder.mkdir()
+            (folder / "hashes.u64").write_bytes(b"x")
+    os.utime(run.store.path("ledger"), (1, 1))
+    with client_for(tmp_path / "runs", cache) as client:
+        assert client.get("/api/runs/made/funnel").status_code == 200
+    (after,) = cache.glob("*.duckdb")
+    assert after != index
+    assert not mine.exists()
+    assert other.exists()

@@ -3,11 +3,10 @@
 import json
 import re
 import shutil
-import sys
-from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from generated_run import EVIL, make_generated
 from run_making import make_run as plain_run
 from run_making import sample_rows
 from web_clients import client_for
@@ -15,78 +14,11 @@ from web_clients import client_for
 pytest.importorskip("torch", reason="the train extra is not installed")
 pytest.importorskip("diffusers", reason="the train extra is not installed")
 
-_TESTS = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(_TESTS / place) for place in ("training", "training/data", "pipelines")]
-
-EVIL = "<script>alert(1)</script>\u202e"
-
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     """A folder with a run, a model trained on it, two marked pictures, keys beside; do not change it."""
-    from tiny import YAML
-    from training_runs import make_run
-
-    from pipelines.commands.main import invoke
-
-    folder = tmp_path_factory.mktemp("generation")
-    data = folder / "runs"
-    make_run(data)
-    (data / "recipe.yaml").unlink()  # else the folder itself would be a run
-    (folder / "train.yaml").write_text(YAML)
-    settings = ["autoencoder.kind=pixels", "data.buckets.resolution=64", "loop.steps=2", "checkpoints.every=2"]
-    more = [part for one in settings for part in ("--set", one)]
-    run, model, keys = str(data / "run"), str(data / "model"), str(folder / "keys")
-    assert invoke(["train", str(folder / "train.yaml"), "--data", run, "--out", model, *more]) == 0
-    assert invoke(["keys", "init", keys]) == 0
-    made = ["generate", model, "--prompt", "a drawing", "--count", "2", "--mark", "noise", "--steps", "4"]
-    made += ["--keys", keys, "--out", str(data / "out"), "--device", "cpu", "--fewer-guards"]
-    assert invoke(made) == 0
-    log = {"code": "NSFW", "detail": EVIL, "final": True, "file": "p00000-s9.png"}
-    (data / "out" / "refused.jsonl").write_text(json.dumps(log) + "\nnot json\n")
-    plain_run(data / "plain", sample_rows(30, seed=6))
-    evaluate(data)
-    return data
-
-
-def evaluate(data):
-    """Write an evaluation of figures made up, with pairs of a real sample and of one that is gone."""
-    from pipelines.run.directory import open_run
-
-    uid = open_run(str(data / "run")).table("samples", 0, ["uid"]).column("uid")[0].as_py()
-    none = {"why": "made up <b>"}
-    figure = {"value": 0.25, "low": 0.2, "high": 0.3, "n": 40}
-    pair = {"set": "prompts", "prompt": EVIL, "seed": 3, "hash_uid": uid, "bits": 12, "ratio": 0.1}
-    pairs = [{**pair, "by": [], "embedding_uid": "f" * 32}, {**pair, "by": ["hash"], "embedding_uid": uid}]
-    facts = json.loads((data / "model" / "step-00000002" / "assay.json").read_text())
-    body = {
-        "version": 1,
-        "subject": {
-            **{"name": EVIL, "step": 2, "checkpoint": facts["checkpoint"], "dataset": facts["datasets"][-1]},
-            **{"samples": 8, "seen": 8, "unseen": 0, "basis": "none", "leaked": 0, "gone": 0},
-        },
-        "asked": {
-            **{"seed": 0, "pictures": 4, "scheduler": "ddim", "steps": 4, "guidance": 1.0, "width": 64, "height": 64},
-            **{"prompts": "x", "prompts_sha256": "0" * 64, "features": "y", "encoder": "z", "compared": 8},
-        },
-        "loss": none,
-        "frechet": none,
-        "manifold": none,
-        "prompt_fit": {
-            **dict.fromkeys(("matched", "shuffled", "difference", "real_matched", "real_difference"), figure),
-            "auc": None,
-        },
-        "memorisation": {
-            **{"basis": "b", "rate": 0.01, "bits_bound": 20, "ratio_bound": 0.1, "baseline": 8, "p": 1.0},
-            **{"baseline_flagged": figure, "flagged": figure, "flagged_training_captions": none, "too_plain": 0},
-            "pairs": pairs,
-        },
-        "outputs": [],
-        "limits": [EVIL],
-    }
-    folder = data / "model" / "evaluations" / "step-00000002-x"
-    folder.mkdir(parents=True)
-    (folder / "evaluation.json").write_text(json.dumps(body))
+    return make_generated(tmp_path_factory.mktemp("generation"))
 
 
 @pytest.fixture
@@ -361,3 +293,63 @@ def spoil(path):
     body = json.loads(path.read_text())
     body["receipt"]["request"]["value"] = "somebody else"
     path.write_text(json.dumps(body))
+
+
+def test_the_report_tells_the_same_of_training_pictures_and_rates(root, monkeypatch):
+    from dashboards.report import render_report
+    from pipelines.run.directory import open_run
+
+    monkeypatch.setenv("ASSAY_TRUST", str(root.parent / "keys" / "root.pem"))
+    run = open_run(str(root / "run"))
+    page = render_report(run).decode()
+    facts = json.loads((root / "model" / "step-00000002" / "assay.json").read_text())
+    told = page[page.index('<section id="training"') : page.index('<section id="unsaid"')]
+    assert facts["checkpoint"][:16] in told
+    assert told.count("ours, intact") == 2
+    assert told.count("data:image/webp;base64,") == 2
+    assert "not measured: <bdi>made up &lt;b&gt;</bdi>" in told
+    assert len(re.findall(r"<tr>.*?NSFW</th>", told)) == 1
+    assert all(f'<th scope="row">{stage}</th>' in told for stage in ("ingest", "score", "decide", "balance"))
+    assert "<script" not in page
+    assert "\u202e" not in page
+    assert str(root) not in page
+    assert render_report(run).decode() == page
+    # nobody's pictures without anchors, and none of another run
+    monkeypatch.delenv("ASSAY_TRUST")
+    assert "ours, intact" not in render_report(run).decode()
+    other = render_report(open_run(str(root / "plain"))).decode()
+    assert facts["checkpoint"][:16] not in other
+    assert "No pictures made by a checkpoint of this run" in other
+
+
+def test_the_report_stays_small_beside_many_trainings_pictures_and_metrics(root, tmp_path):
+    from PIL import Image
+
+    from dashboards.report import render_report
+    from pipelines.run.directory import open_run
+
+    shutil.copytree(root, tmp_path / "runs")
+    small = len(render_report(open_run(str(tmp_path / "runs" / "run"))))
+    lines = [f"denoiser,{step},m{metric},{step * metric}" for metric in range(300) for step in range(300)]
+    (tmp_path / "runs" / "model" / "metrics.csv").write_text("stage,step,metric,value\n" + "\n".join(lines))
+    for number in range(9):
+        shutil.copytree(root / "out", tmp_path / "runs" / f"out{number}")
+        shutil.copytree(tmp_path / "runs" / "model", tmp_path / "runs" / f"model{number}")
+    for number in range(40):
+        Image.effect_noise((256, 256), 90).convert("RGB").save(tmp_path / "runs" / "out" / f"q{number}.png")
+    page = render_report(open_run(str(tmp_path / "runs" / "run")))
+    assert len(page) < small + 1_500_000
+    assert b"more folders of pictures are not shown" in page
+    assert b"more trainings on this run are not shown" in page
+
+
+def test_a_broken_record_is_a_sentence_of_the_report(root, tmp_path):
+    from dashboards.report import render_report
+    from pipelines.run.directory import open_run
+
+    shutil.copytree(root, tmp_path / "runs")
+    record = next((tmp_path / "runs" / "run" / "trainings").glob("*.json"))
+    record.write_text("{")
+    page = render_report(open_run(str(tmp_path / "runs" / "run"))).decode()
+    assert "This could not be read:" in page
+    assert str(tmp_path) not in page
