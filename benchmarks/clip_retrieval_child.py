@@ -9,6 +9,11 @@ import sys
 import tempfile
 import time
 
+from torchvision_child import ensure_torchvision
+
+# at the top, because its loading workers import this module before they import torchvision
+ensure_torchvision()
+
 
 def main() -> None:
     """Time the inference of one shard with its defaults, but for batch size and workers."""

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.dedup_data import clustered_codes, embeddings, random_codes
+from benchmarks.score_inputs import default_images
 
 _GIB = 1 << 30
 _PARTS = ("exact", "codes", "embeddings", "growth", "quality", "rival", "rival-search")
@@ -147,13 +148,17 @@ def quality(folder: Path, truth: Path) -> None:
 def rival(python: str, folder: Path) -> None:
     """Hash a folder by imagededup and by the same steps of ours, in turns; in one process, then in two."""
     for workers in (0, 2):
+        figure = f"hashing beside imagededup, {workers or 1} process{'es' if workers else ''}"
+        if not Path(python).is_file():
+            say(figure, skipped=f"not installed: no {python} with the package imagededup")
+            continue
         theirs, ours = [], []
         for _ in range(3):
             theirs.append(_child(python, "hash", str(folder), str(workers)))
             ours.append(alone(own_hashing, str(folder), workers))
         best = [min(row["cpu_seconds"] for row in rows) for rows in (theirs, ours)]
         say(
-            f"hashing beside imagededup, {workers or 1} process{'es' if workers else ''}",
+            figure,
             times_as_fast=round(best[0] / best[1], 2),
             times_as_fast_by_clock=round(
                 min(row["seconds"] for row in theirs) / min(row["seconds"] for row in ours), 2
@@ -196,6 +201,10 @@ def rival_search(python: str, count: int) -> None:
     from filters.duplicates import firsts, hamming_edges
     from filters.duplicates_hamming import Band, within
 
+    figure = f"search of {count} codes beside imagededup"
+    if not Path(python).is_file():
+        say(figure, skipped=f"not installed: no {python} with the package imagededup")
+        return
     codes = clustered_codes(count, 1)
     with tempfile.TemporaryDirectory() as scratch:
         path, pairs = Path(scratch) / "codes.npy", Path(scratch) / "pairs.npy"
@@ -211,7 +220,7 @@ def rival_search(python: str, count: int) -> None:
     ours["recall"] = round(float(((a == b) | _among(a, b, edges.a, edges.b, count)).mean()), 5)
     theirs["recall"] = round(float(_among(true.a, true.b, found[:, 0], found[:, 1], count).mean()), 5)
     say(
-        f"search of {count} codes beside imagededup",
+        figure,
         times_as_fast=round(theirs["cpu_seconds"] / max(ours["cpu_seconds"], 0.01), 1),
         true_pairs=len(true),
         theirs=theirs,
@@ -239,7 +248,9 @@ def main() -> None:
     parser.add_argument("--full", action="store_true", help="the sizes of the table in README.md")
     parser.add_argument("--pictures", type=int, help="drawings, and photos, of the quality set")
     parser.add_argument("--folder", type=Path, help="where the quality set stands, or is made")
-    parser.add_argument("--corpus", type=Path, default=Path(".cache/openclipart"))
+    parser.add_argument(
+        "--corpus", type=Path, help="default: the openclipart corpus, where the demo or a test keeps it"
+    )
     parser.add_argument("--shared", type=Path, default=Path("../shared/data"))
     parser.add_argument("--imagededup-python")
     arguments = parser.parse_args()
@@ -260,7 +271,8 @@ def main() -> None:
         growth([10_000, 100_000, 1_000_000] if full else [5_000, 20_000], 512 if full else 128)
     folder = arguments.folder or Path(tempfile.gettempdir()) / "assay-dedup-quality"
     if only in (None, "quality", "rival"):
-        truth = quality_set(arguments.pictures or (500 if full else 50), folder, arguments.corpus, arguments.shared)
+        corpus = arguments.corpus or default_images()
+        truth = quality_set(arguments.pictures or (500 if full else 50), folder, corpus, arguments.shared)
     if only in (None, "quality"):
         quality(folder, truth)
     if only in (None, "rival") and arguments.imagededup_python:

@@ -14,7 +14,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from imagededup.methods import PHash
+from torchvision_child import ensure_torchvision
+
+ensure_torchvision()
+
+from imagededup.methods import PHash  # noqa: E402 -- needs torchvision
 
 
 def _clocked(call: Callable[[], Any]) -> tuple[Any, dict[str, float]]:

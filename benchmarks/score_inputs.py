@@ -13,10 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from filters.encoders.torchvision_fix import ensure_torchvision
-
 ROOT = Path(__file__).resolve().parents[1]
 
 #: Pixels above which a picture is left out: a few posters would decide what an average says.
@@ -84,7 +80,11 @@ def write_shards(found: list[Record], folder: Path, count: int, size: int) -> No
 
 def made_weights(arch: str, path: Path) -> None:
     """Save random weights of a fixed seed: right for speed, meaningless as scores."""
+    # torch takes seconds to import, and only weights need it
+    import torch
     from safetensors.torch import save_file
+
+    from filters.encoders.torchvision_fix import ensure_torchvision
 
     ensure_torchvision()
     import open_clip

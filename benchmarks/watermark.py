@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from benchmarks.score_inputs import default_images
 from benchmarks.watermark_stamps import TEST_KINDS
 from filters.decoding import Undecodable, decode
 from filters.evaluation import auc
@@ -148,7 +149,9 @@ def named(carriers: list[Image.Image], bound: float) -> None:
 def main() -> None:
     """Run every measurement."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--corpus", type=Path, default=Path(".cache/openclipart"))
+    parser.add_argument(
+        "--corpus", type=Path, help="default: the openclipart corpus, where the demo or a test keeps it"
+    )
     parser.add_argument("--photos", type=int, default=500)
     parser.add_argument("--every", type=int, default=2, help="stamp each n-th photo; all of them are scored clean")
     options = parser.parse_args()
@@ -158,7 +161,7 @@ def main() -> None:
     stamped(small, options.every, "photos 224", bound)
     enlarged = [image.resize((448, 448), Image.Resampling.BICUBIC) for image in small[:: options.every]]
     stamped(enlarged, 2, "photos 448", bound)
-    ordinary_text(options.corpus, bound)
+    ordinary_text(options.corpus or default_images(), bound)
     named(small[:100], bound)
 
 
