@@ -28,7 +28,7 @@ VERIFY := $(ASSAY) verify $(OURS)
 # one of the corpus's artists, who writes the name in two ways; the demo plays that he opts out
 ARTIST := Sérgio Luiz Araújo Silva
 
-.PHONY: help demo demo-run demo-optout demo-train demo-pictures audit-example test test-all lint screenshots docs bench clean
+.PHONY: help demo demo-run demo-optout demo-train demo-pictures audit-example test test-faults test-all lint screenshots docs bench sbom clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -99,6 +99,9 @@ lint: $(BIN)/.installed ## ruff and mypy
 test: lint ## lint, types and the fast tests (under 15 minutes on two cores)
 	$(BIN)/python -m pytest
 
+test-faults: $(BIN)/.installed ## kills at random moments, broken disks and stores, damaged files
+	$(BIN)/python -m pytest -m faults
+
 test-all: lint ## all tests, the slow ones too; browser tests want chromium, and are skipped where it cannot be had
 	@command -v chromium >/dev/null || apt-get install -y -qq --no-install-recommends chromium || true
 	$(BIN)/python -m pytest -m ''
@@ -108,6 +111,13 @@ screenshots: $(BIN)/.installed ## take README's pictures of the dashboard again,
 
 docs: $(BIN)/.installed ## write the generated pages again
 	$(BIN)/python scripts/build_docs.py
+
+bench: $(BIN)/.installed ## benchmarks held against benchmarks/floors.yaml; page in runs/bench (peers: benchmarks.peers_install)
+	$(ASSAY) corpus openclipart --out $(CORPUS)
+	$(BIN)/python -m benchmarks.floors
+
+sbom: $(BIN)/.installed ## the bill of materials of what is installed, CycloneDX: runs/sbom.cdx.json
+	$(BIN)/python scripts/sbom.py runs/sbom.cdx.json
 
 clean: ## remove the environment and all runs
 	rm -rf $(VENV) runs corpora .cache

@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import faulthandler
 import logging
+import multiprocessing
 import os
 import signal
 import sys
 import threading
-import time
 from typing import Any
 
 from filters.cores import CORES_VARIABLE
 from pipelines.part_report import printed
-
-_LOOK = 1.0
 
 
 def work_for(control: str, worker: str, cores: int, words: str, log_parts: bool = False) -> None:
@@ -32,7 +30,7 @@ def work_for(control: str, worker: str, cores: int, words: str, log_parts: bool 
     faulthandler.enable()
     os.environ[CORES_VARIABLE] = str(cores)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the job decides what an interrupt ends
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=_end_with_the_job, daemon=True).start()
     with printed(log_parts, told):
         _HARNESS(control, worker_id=worker).run()
 
@@ -52,7 +50,12 @@ def _harness() -> Any:
 _HARNESS = _harness()
 
 
-def _end_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(_LOOK)
-    os._exit(1)
+def _end_with_the_job() -> None:
+    """Wait for the end of the process that asked for this one, and end.
+
+    That is not the one which forked it: the server lives on for as long as one of those that it has forked.
+    """
+    job = multiprocessing.parent_process()
+    if job is not None:
+        job.join()
+        os._exit(1)

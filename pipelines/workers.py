@@ -142,6 +142,9 @@ def watched(pool: WorkerPool, work: Callable[[], None]) -> None:
             errors.append(error)
 
     thread = threading.Thread(target=call, name="assay-pipeline", daemon=True)
+    told = threading.excepthook
+    # before a worker dies: Beam's threads lose their lines to it sooner than its end is seen
+    threading.excepthook = _without_lost_lines(told)
     thread.start()
     while thread.is_alive():
         thread.join(_LOOK)
@@ -151,20 +154,19 @@ def watched(pool: WorkerPool, work: Callable[[], None]) -> None:
             thread.join(_GRACE)
             if not thread.is_alive():
                 break
-            _silence()
+            # the hook stays: the threads that are left behind lose more lines as the process ends
             raise WorkerDied(f"a worker {died}; what is done stays done: run the same command again, it resumes")
+    threading.excepthook = told
     if errors:
         raise errors[0]
 
 
-def _silence() -> None:
-    """Print no traceback of Beam's own threads, which lose their lines to the workers as the process ends."""
+def _without_lost_lines(told: Callable[[threading.ExceptHookArgs], Any]) -> Callable[[threading.ExceptHookArgs], None]:
+    """Return a hook that calls `told`, but prints no traceback of a Beam thread that lost its line to a worker."""
     import grpc
-
-    told = threading.excepthook
 
     def hook(found: threading.ExceptHookArgs) -> None:
         if not issubclass(found.exc_type, grpc.RpcError):
             told(found)
 
-    threading.excepthook = hook
+    return hook

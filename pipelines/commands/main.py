@@ -10,11 +10,12 @@ import importlib
 import os
 import signal
 import sys
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from filters import __version__
 from filters.errors import AssayError
 from pipelines.engine import interrupt
 
@@ -108,8 +109,18 @@ app = typer.Typer(
 )
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"assay {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def _root() -> None:
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Tell the version and end.")
+    ] = False,
+) -> None:
     """Curation and governance for image-text data: every decision in a ledger, every opt-out honoured."""
 
 

@@ -9,6 +9,7 @@ import contextlib
 import json
 import multiprocessing
 import os
+import re
 import resource
 import signal
 import sys
@@ -28,15 +29,16 @@ WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 
 class Done(NamedTuple):
-    """How a command ended: exit code (negative for a signal), what it printed, changes of files that were counted.
+    """How a command ended: exit code (negative for a signal), what it printed, the files that it changed, in order.
 
-    `outside` names what it changed elsewhere than below the watched folder; `peak` is its memory in MiB.
+    `changes` are paths below the watched folder, one for each change; `outside` names what it changed elsewhere;
+    `peak` is its memory in MiB.
     """
 
     code: int
     out: str
     err: str
-    changes: int
+    changes: list[str]
     outside: list[str]
     peak: float
 
@@ -59,26 +61,33 @@ def server():
     return context
 
 
-def command(scratch, *arguments, stop=None, watched=None):
-    """Run `assay ARGUMENTS`, killed at change number `stop` (from 1) of a file below `watched`."""
+def command(scratch, *arguments, stop=None, watched=None, flaky=None):
+    """Run `assay ARGUMENTS`, killed at change number `stop` (from 1) of a file below `watched`.
+
+    `flaky`: (share, seed, pace) of the calls to `flaky://` that fail, and how much of each pause after one is waited.
+    """
     scratch = Path(scratch)
     scratch.mkdir(parents=True, exist_ok=True)
     for name in ("out", "err", "told"):
         (scratch / name).write_text("")
     words = [str(argument) for argument in arguments]
-    process = server().Process(target=_work, args=(words, str(scratch), stop, str(watched) if watched else None))
+    process = server().Process(
+        target=_work, args=(words, str(scratch), stop, str(watched) if watched else None, flaky)
+    )
     process.start()
     process.join()
-    told = json.loads((scratch / "told").read_text() or '{"changes": 0, "outside": [], "peak": 0}')
+    told = json.loads((scratch / "told").read_text() or '{"changes": [], "outside": [], "peak": 0}')
     return Done(process.exitcode, (scratch / "out").read_text(), (scratch / "err").read_text(), **told)
 
 
-def _work(arguments, scratch, stop, watched):
+def _work(arguments, scratch, stop, watched, flaky):
     from pipelines.commands.main import invoke
 
+    if flaky:
+        _flaky_store(*flaky)
     for name, stream in (("out", 1), ("err", 2)):
         os.dup2(os.open(f"{scratch}/{name}", os.O_WRONLY | os.O_TRUNC), stream)
-    told = {"changes": 0, "outside": []}
+    told = {"changes": [], "outside": []}
     if watched:
         sys.addaudithook(lambda event, found: _count(event, found, watched, told, stop))
     code = invoke(arguments)
@@ -97,9 +106,39 @@ def _count(event, found, watched, told, stop):
     if not path.startswith(watched):
         told["outside"] += [] if path.startswith("/dev/") else [f"{event} {path}"]
         return
-    told["changes"] += 1
-    if told["changes"] == stop:
+    told["changes"].append(os.path.relpath(path, watched))
+    if len(told["changes"]) == stop:
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _flaky_store(share, seed, pace):
+    import fsspec
+
+    from pipelines.run import steady
+
+    os.environ["ASSAY_TEST_HARM"] = f"flaky:{share}:{seed}"
+    sys.path.insert(0, str(Path(__file__).resolve().parent / "pyhooks"))
+    fsspec.register_implementation("flaky", "flaky_store.FlakyStore")
+    steady.PAUSES = tuple(pause * pace for pause in steady.PAUSES)
+
+
+def stages(changes):
+    """The numbers of the changes, from 1, by the artefact they belong to; notes go with what came before them.
+
+    All that follows the note of a commit carries it out and belongs to it.
+    """
+    found, now = {}, "start"
+    for number, path in enumerate(changes, 1):
+        parts = [part for part in Path(path).parts if part != ".pending" and not re.fullmatch("[0-9a-f]{16}", part)]
+        first = parts[0] if parts else "start"
+        if now == "commit":
+            pass
+        elif first.startswith(".tmp-"):
+            now = Path(first).stem.rpartition("-")[2]
+        elif not first.startswith("."):
+            now = Path(first).stem
+        found.setdefault(now, []).append(number)
+    return found
 
 
 def left_overs(folder):

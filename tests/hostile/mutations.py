@@ -11,6 +11,10 @@ from PIL import Image, features
 #: Pictures are cheap; the count is the least that the whole corpus has.
 PICTURES = 5000
 
+#: MiB that a job's process may take over any of this. Over the 5,000 pictures it took 456 when measured; a scorer
+#: with a large model takes some hundreds more, a picture of the limit's size 12 a copy.
+MEMORY = 1500
+
 
 def seeds():
     """Sound files of every format and of many kinds, by suffix."""
@@ -140,6 +144,23 @@ METADATA = {
     "list": b"[1, 2]",
     "null": b"null",
 }
+
+
+def words(count, seed=13):
+    """`count` mutated pairs of a caption and a record's JSON, both of at most some 20 kB."""
+    draw = random.Random(seed)
+    plain = [b"a red balloon over the sea", "ein Bär läuft über die Straße".encode(), "赤い風船".encode()]
+    captions = [value for value in [*CAPTIONS.values(), *plain * 5] if len(value) <= 20_000]
+    records = [
+        b'{"creator": "somebody", "licence": "CC0", "url": "http://a.example/b.png", "tags": ["a", {"b": 1}]}'
+    ] * 9
+    records += [value for value in METADATA.values() if len(value) <= 20_000]
+    for _ in range(count):
+        pair = [draw.choice(captions), draw.choice(records)]
+        for which in draw.choice(((0,), (1,), (0, 1))):
+            for _ in range(draw.choice((1, 1, 3))):
+                pair[which] = draw.choice(_MUTATIONS)(draw, pair[which], [("", draw.choice((*captions, *records)))])
+        yield tuple(pair)
 
 
 def member(name, data=b"", kind=tarfile.REGTYPE, **fields):

@@ -7,7 +7,7 @@ import time
 import pytest
 from harm import command
 from making import picture, write_recipe
-from mutations import tars
+from mutations import MEMORY, tars
 
 from filters.reasons import Reason
 from pipelines.run.directory import open_run
@@ -75,6 +75,7 @@ def test_the_whole_job_over_broken_tars(tmp_path):
     assert done.json["balanced"]
     assert done.json["samples"] == sum(sum(counts.values()) for counts in found.values())
     assert done.outside == []
+    assert done.peak < MEMORY
     mine = [str(out), str(tmp_path / "say"), str(recipe)]
     after = [str(path) for path in tmp_path.rglob("*") if not str(path).startswith(tuple(mine))]
     assert sorted(after) == before

@@ -1,5 +1,6 @@
 """Captions, metadata and parquet columns of every wrong kind: kept or with a reason, and printable afterwards."""
 
+import collections
 import io
 import json
 import random
@@ -9,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from harm import command
 from making import picture, write_recipe, write_tar
-from mutations import CAPTIONS, METADATA
+from mutations import CAPTIONS, MEMORY, METADATA, words
 
 from filters.reasons import Reason
 from pipelines.run.directory import open_run
@@ -25,6 +26,7 @@ def run(tmp_path, recipe):
     assert done.code == 0, done.err[-3000:]
     assert done.json["balanced"]
     assert done.outside == []
+    assert done.peak < MEMORY
     opened = open_run(str(out))
     samples = [row for table in opened.tables("samples") for row in table.to_pylist()]
     ledger = [row for table in opened.tables("ledger") for row in table.to_pylist()]
@@ -56,6 +58,29 @@ def test_captions_and_metadata_of_every_wrong_kind(tmp_path):
         assert found[f"m-{name}"] == Reason.BAD_METADATA.value, name
     for name in ("megabyte", "nul", "right-to-left", "wide", "formula", "markup"):
         assert found[f"c-{name}"] is None, name
+    report = (tmp_path / "run" / "report.html").read_text("utf-8")
+    assert "<script>alert(1)" not in report
+
+
+@pytest.mark.hostile
+@pytest.mark.timeout(900)
+def test_thousands_of_broken_captions_and_metadata(tmp_path):
+    broken = list(words(4000))
+    for shard in range(4):
+        rows = [
+            {f"{i:05d}.png": picture(i, (24, 20)), f"{i:05d}.txt": caption, f"{i:05d}.json": metadata}
+            for i, (caption, metadata) in list(enumerate(broken))[shard::4]
+        ]
+        write_tar(tmp_path / "in" / f"{shard}.tar", *rows)
+    scorers = ["size", "hashes", "caption", "language"]
+    recipe = write_recipe(tmp_path, tmp_path / "in", scorers=scorers, limits={"max_failures": 1.0})
+    samples, reasons = run(tmp_path, recipe)
+    assert len(samples) == len(broken)
+    found = collections.Counter(reasons)
+    assert found[Reason.CAPTION_NOT_UTF8.value] > 400
+    assert found[Reason.BAD_METADATA.value] > 400
+    assert found[None] > 100
+    assert set(found) <= {None, *(reason.value for reason in Reason)}
     report = (tmp_path / "run" / "report.html").read_text("utf-8")
     assert "<script>alert(1)" not in report
 

@@ -69,12 +69,6 @@ def _jump_clock():
     time.time = lambda: real() + draw.choice((-1, 1)) * draw.uniform(0, 10**9)
 
 
-def _flaky_store():
-    import fsspec
-
-    fsspec.register_implementation("flaky", "flaky_store.FlakyStore")
-
-
 if HARM == "segfault" or HARM == "endless":
     _shorten_waiting()
     _break_gif_decoder()
@@ -82,5 +76,3 @@ elif HARM == "header":
     _break_gif_header()
 elif HARM == "clock":
     _jump_clock()
-elif HARM.startswith("flaky"):
-    _flaky_store()
