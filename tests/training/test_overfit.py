@@ -18,10 +18,11 @@ from training.sampling.sample import Request, Sampler, Settings
 PICTURES = 64
 
 #: Measured on 22 November 2026: reconstructions and samples are all nearest to their own caption and their own
-#: original (1.00 each), after 1,373 s of processor time: about 1,000 for the autoencoder, 370 for the denoiser. Latents
-#: of 8 x 8 are what makes the denoiser learn the set in that time: with 16 x 16 its samples reached 0.52 and 0.67 after
-#: 1,200 steps of 0.3 s, and prediction x0, batches of 8, a transformer and a noisier schedule did not help.
-#: Autoencoders of three levels learn slowly, so they need these 3,000 steps (after 600: 0.48 to 0.66 by caption).
+#: original (1.00 each), after 1,373 s of processor time: about 1,000 for the autoencoder, 370 for the denoiser.
+#: Latents of 8 x 8 are what makes the denoiser learn the set in that time: with 16 x 16 its samples reached 0.52
+#: and 0.67 after 1,200 steps of 0.3 s, and prediction x0, batches of 8, a transformer and a noisier schedule did
+#: not help. Autoencoders of three levels learn slowly, so they need these 3,000 steps (after 600: 0.48 to 0.66
+#: by caption).
 CONFIG = """
 name: overfit
 data: {batch: 16, workers: 0, caption_dropout: 0.1, buckets: {resolution: 32, step: 8, max_aspect: 1}}
