@@ -11,6 +11,7 @@ import multiprocessing
 import signal
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO, Any
@@ -53,11 +54,14 @@ class WorkerPool:
         self.processes[worker] = process
         process.start()
 
-    def cause_of_death(self) -> str | None:
-        """Return how a worker ended that should still be at work, None while all are."""
+    def cause_of_death(self, crashes_only: bool = False) -> str | None:
+        """Return how a worker ended that should still be at work, None while all are.
+
+        `crashes_only`: a worker that was ended by a signal, as against one that ended by itself.
+        """
         for worker, process in list(self.processes.items()):
             code = process.exitcode
-            if code is not None:
+            if code is not None and (code < 0 or not crashes_only):
                 return f"process {process.pid} {_manner(code)}{_last_words(self._words[worker])}"
         return None
 
@@ -155,10 +159,25 @@ def watched(pool: WorkerPool, work: Callable[[], None]) -> None:
             if not thread.is_alive():
                 break
             # the hook stays: the threads that are left behind lose more lines as the process ends
-            raise WorkerDied(f"a worker {died}; what is done stays done: run the same command again, it resumes")
+            raise _worker_died(died)
+    if errors and not isinstance(errors[0], AssayError) and (died := _crash(pool)):
+        # Beam's own words for a line that broke; a crash says why
+        raise _worker_died(died) from errors[0]
     threading.excepthook = told
     if errors:
         raise errors[0]
+
+
+def _worker_died(cause: str) -> WorkerDied:
+    return WorkerDied(f"a worker {cause}; what is done stays done: run the same command again, it resumes")
+
+
+def _crash(pool: WorkerPool) -> str | None:
+    """Return how a worker was ended by a signal, None where none was; it is seen a little after the broken line."""
+    until = time.monotonic() + 1.0
+    while (died := pool.cause_of_death(crashes_only=True)) is None and time.monotonic() < until:
+        time.sleep(0.05)
+    return died
 
 
 def _without_lost_lines(told: Callable[[threading.ExceptHookArgs], Any]) -> Callable[[threading.ExceptHookArgs], None]:
