@@ -22,6 +22,7 @@ from dashboards.text import clean, number, score, share, ticked
 from dashboards.web.query.training_figures import curve_figure, seen_figure
 from filters.errors import AssayError, BadInput
 from filters.reasons import Reason
+from pipelines.page_templates import page_templates
 from pipelines.run.directory import Run
 from pipelines.run.storage import Store
 
@@ -186,13 +187,7 @@ def _section(
 
 
 def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("dashboards"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_templates("dashboards")
     environment.filters.update(number=number, clean=clean, ticked=ticked, score=score)
     environment.globals.update(share=share, bound_number=lambda bound: score(bound, 6))
     environment.globals.update(curve_figure=curve_figure, seen_figure=seen_figure)

@@ -6,9 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,6 +20,8 @@ sys.path[:0] = [
 from run_making import make_run, sample_rows  # noqa: E402
 from small_run import MAIN, make_small_run  # noqa: E402
 from watching import Watch  # noqa: E402
+
+from scripts.screenshots import wait_for  # noqa: E402
 
 HOSTILE = '<script>alert(1)</script> "onload=x \u202eevil\u202c \x07 &amp; {{ 7*7 }} <img src=x onerror=alert(2)>'
 
@@ -70,7 +69,7 @@ def serving(root, cache, runs, *options):
             found = server.stdout.readline().strip().rstrip("/")
             assert found.startswith("http://127.0.0.1:"), found
             for run in runs:
-                _wait_for(f"{found}/api/runs/{run}/funnel")
+                wait_for(f"{found}/api/runs/{run}/funnel", 120)
             yield found
         finally:
             server.send_signal(signal.SIGTERM)
@@ -78,18 +77,6 @@ def serving(root, cache, runs, *options):
                 server.wait(20)
             except subprocess.TimeoutExpired:
                 server.kill()
-
-
-def _wait_for(url, seconds=120):
-    until = time.monotonic() + seconds
-    while True:
-        try:
-            with urllib.request.urlopen(url, timeout=60):
-                return
-        except urllib.error.HTTPError as error:
-            if error.code != 503 or time.monotonic() > until:
-                raise
-            time.sleep(0.2)
 
 
 @pytest.fixture(scope="session")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import jinja2
-
+from pipelines.page_templates import page_templates
 from training.evaluation.document import (
     Evaluation,
     Figure,
@@ -20,13 +19,7 @@ from training.evaluation.gallery import Comparison, Shot
 
 def rendered(found: Evaluation, samples: Sequence[Shot], comparisons: Sequence[Comparison]) -> bytes:
     """Return the page as UTF-8."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("training.evaluation"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_templates("training.evaluation")
     environment.filters.update(figure=figure, percent=percent, plain=number)
     environment.tests.update(missing=lambda value: isinstance(value, NotMeasured))
     template = environment.get_template("evaluation.html")

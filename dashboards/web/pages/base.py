@@ -15,6 +15,7 @@ from dashboards.text import clean, number, score, share, ticked
 from dashboards.web.catalogue import Catalogue, Opened
 from dashboards.web.query.filters import Filters, parse_filters
 from dashboards.web.text import reveal
+from pipelines.page_templates import page_templates
 from pipelines.run.directory import Run
 
 
@@ -79,13 +80,7 @@ Chosen = Annotated[Filters, Depends(_filters)]
 
 def environment(pages: tuple[Page, ...]) -> jinja2.Environment:
     """Return the templates. All values are escaped; a name that is not there is an error."""
-    found = jinja2.Environment(
-        loader=jinja2.PackageLoader("dashboards.web"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    found = page_templates("dashboards.web")
     found.filters.update(
         number=number,
         clean=clean,
