@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import log, log2, sqrt
 
 import numpy as np
-from scipy import optimize, special, stats
+from scipy import optimize, special
 
 from audit.metrics.estimate import Estimate, Measured, Unmeasurable, Z, check_counts, finite, normal, two_shares_p
 from audit.metrics.shares import share
@@ -137,7 +137,7 @@ def distinctive_words(
             continue
         delta = log(y / rest) - log(y_other / rest_other)
         z = delta / sqrt(1 / y + 1 / y_other)
-        found.append(Word(word, delta, z, 2 * float(stats.norm.sf(abs(z)))))
+        found.append(Word(word, delta, z, 2 * float(special.ndtr(-abs(z)))))
     return sorted(found, key=lambda item: (-item.z, item.word))
 
 

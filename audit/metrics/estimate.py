@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from math import isfinite, sqrt
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 #: Two-sided level of all intervals.
 LEVEL = 0.95
 #: Standard normal quantile of that level.
-Z = float(stats.norm.ppf(0.5 + LEVEL / 2))
+Z = float(special.ndtri(0.5 + LEVEL / 2))
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def normal(value: float, error: float, n: int, null: float = 0.0) -> Measured:
     """Return value +- z standard errors, and the two-sided Wald test of `null` (normal approximation)."""
     if error <= 0:
         return Estimate(value, value, value, 1.0 if value == null else None, n)
-    p = 2 * float(stats.norm.sf(abs(value - null) / error))
+    p = 2 * float(special.ndtr(-abs(value - null) / error))
     return finite(value, value - Z * error, value + Z * error, p, n)
 
 
@@ -76,7 +76,7 @@ def two_shares_p(k1: int, n1: int, k2: int, n2: int) -> float:
     if min(n1, n2) * min(pooled, 1 - pooled) < 5:
         return _fisher(k1, n1, k1 + k2, n1 + n2)
     z = (k1 / n1 - k2 / n2) / sqrt(pooled * (1 - pooled) * (1 / n1 + 1 / n2))
-    return 2 * float(stats.norm.sf(abs(z)))
+    return 2 * float(special.ndtr(-abs(z)))
 
 
 def _fisher(k: int, n: int, marked: int, total: int) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import sqrt
 
-from scipy import stats
+from scipy import special
 
 from audit.metrics.estimate import check_counts
 
@@ -47,6 +47,6 @@ def cells(table: Mapping[tuple[str, str], int], ones: list[str], others: list[st
             expected = rows[one] * columns[other] / n if n else 0.0
             variance = expected * (1 - rows[one] / n) * (1 - columns[other] / n) if n else 0.0
             residual = (count - expected) / sqrt(variance) if variance > 0 else None
-            p = None if residual is None else 2 * float(stats.norm.sf(abs(residual)))
+            p = None if residual is None else 2 * float(special.ndtr(-abs(residual)))
             found.append(Cell(one, other, count, expected, residual, p))
     return found

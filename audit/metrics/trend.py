@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import sqrt
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from audit.metrics.estimate import Measured, Unmeasurable, Z, check_counts, finite
 from audit.metrics.impact import Passed
@@ -35,7 +35,7 @@ def cochran_armitage(groups: Sequence[Passed], scores: Sequence[float] | None = 
     slope = float((x - mean) @ k / spread)
     if pooled in (0.0, 1.0):
         return Unmeasurable("all pass, or none does: there is no trend to see")
-    p = 2 * float(stats.norm.sf(abs(slope) / sqrt(pooled * (1 - pooled) / spread)))
+    p = 2 * float(special.ndtr(-abs(slope) / sqrt(pooled * (1 - pooled) / spread)))
     rates = np.divide(k, n, out=np.zeros_like(k), where=there)
     half = Z * sqrt(float(((x - mean) ** 2) @ (n * rates * (1 - rates)))) / spread
     return finite(slope, slope - half, slope + half, p, int(total))
