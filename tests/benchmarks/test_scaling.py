@@ -2,6 +2,9 @@
 
 import io
 import itertools
+import json
+import subprocess
+import sys
 import tarfile
 from xml.etree import ElementTree
 
@@ -75,3 +78,20 @@ def test_a_single_size_and_no_lines():
     assert "<circle" in draw([{"workers": 1, "samples": [1000], "cpu_ms_a_sample": [2.0]}])
     with pytest.raises(ValueError, match="no lines"):
         draw([])
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(1200)
+def test_a_whole_measurement_with_one_and_two_workers(images, tmp_path):
+    plot = tmp_path / "plot.svg"
+    command = [sys.executable, "-m", "benchmarks.scaling", "--images", str(images), "--sizes", "200", "400"]
+    done = subprocess.run([*command, "--plot", str(plot)], capture_output=True, text=True, cwd=scaling.ROOT)
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    points = [line for line in lines if "kept" in line]
+    assert [(line["workers"], line["samples"]) for line in points] == [(1, 200), (1, 400), (2, 200), (2, 400)]
+    # however many workers, the decisions are the same
+    assert [line["kept"] for line in points[:2]] == [line["kept"] for line in points[2:]]
+    assert all(0 < line["kept"] <= line["samples"] for line in points)
+    assert {line["workers"] for line in lines if "worst_over_best" in line} == {1, 2}
+    assert ElementTree.parse(plot).getroot().tag.endswith("svg")
