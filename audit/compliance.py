@@ -99,6 +99,11 @@ def evidence_lost(signals: pa.Table, kept_uids: pa.Array, stored: set[str]) -> l
 
 
 def too_old(consulted: datetime, now: datetime, days: float) -> str | None:
-    """Return a sentence where the registry was consulted more than `days` ago, None where it was not."""
+    """Return a sentence where the registry was consulted more than `days` ago, None where it was not.
+
+    A time more than a day ahead is a clock's fault on one machine or the other, and says nothing of the true age.
+    """
     age = (now - consulted).total_seconds() / 86_400
+    if age < -1:
+        return f"consulted {-age:.1f} days from now, by a clock that is wrong"
     return f"consulted {age:.1f} days ago, the recipe allows {days:g}" if age > days else None

@@ -16,7 +16,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from filters.errors import AssayError, BadInput, GateRefused, TooManyFailures
-from pipelines.part_report import count_for_runner, printed, reported, runner_counts
+from pipelines.beam_options import option_problems
+from pipelines.part_report import count_for_runner, log_in_worker, printed, reported, runner_counts, this_process
 from pipelines.portable import cancel, flink_address, heeding_terminate, unreachable
 
 _LOG = logging.getLogger("assay")
@@ -65,6 +66,8 @@ class Engine:
             raise BadInput(
                 f"--workers starts processes on this machine, for {LOCAL}; {self.runner} has its own options for that"
             )
+        if self.runner == PLAIN and self.options:
+            raise BadInput(f"--runner {PLAIN} takes no further options: {' '.join(self.options)}")
 
 
 #: Set once the user has interrupted this process; signals belong to the whole process.
@@ -135,9 +138,13 @@ def run_parts(engine: Engine, stage: str, work: PartWork, indices: Sequence[int]
 def part_pipeline(engine: Engine, stage: str, work: PartWork, indices: Sequence[int]) -> Callable[[Any], None]:
     """Return what builds a stage's pipeline: part numbers, spread over the workers, each part's work."""
     beam = _beam()
+    # workers of this machine print their lines where --log parts asks for them
+    driver = None if engine.runner == LOCAL else this_process()
 
     class RunPart(beam.DoFn):  # type: ignore[misc,name-defined]
         def setup(self) -> None:
+            if driver is not None:
+                log_in_worker(driver)
             carried(work.load)
 
         def process(self, index: int) -> Iterable[int]:
@@ -169,6 +176,9 @@ def run_pipeline(engine: Engine, stage: str, build: Callable[[Any], None]) -> No
 
     # unique, so that this very job can be found on a cluster
     name = f"assay-{stage}-{secrets.token_hex(4)}"
+    problems = option_problems(engine.runner, engine.options) if engine.options or engine.runner != LOCAL else []
+    if problems:
+        raise BadInput(f"--runner {engine.runner}: {'; '.join(problems)}")
     try:
         options = PipelineOptions([*engine.options, f"--job_name={name}"])
 
@@ -181,8 +191,6 @@ def run_pipeline(engine: Engine, stage: str, build: Callable[[Any], None]) -> No
                 _run(_runner(engine.runner), options, stage, build, name)
     except (AssayError, KeyboardInterrupt):
         raise
-    except SystemExit as error:
-        raise BadInput(f"options for {engine.runner} are not understood: {' '.join(engine.options)}") from error
     except Exception as error:
         found = _TOKEN.search(str(error))
         if found is None:

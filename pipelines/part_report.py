@@ -6,6 +6,8 @@ Counters and lines are for people who wait; what is done is told by markers, and
 from __future__ import annotations
 
 import logging
+import os
+import platform
 import sys
 import time
 from collections import Counter
@@ -70,6 +72,26 @@ def reported(stage: str, part: int, work: Callable[[], None]) -> PartReport:
     report = PartReport(stage, part, samples, time.monotonic() - start, dict(failures))
     _LOG.info("%s", report.line())
     return report
+
+
+def this_process() -> tuple[str, int]:
+    """Return host and number of this process, which no other at work has."""
+    return platform.node(), os.getpid()
+
+
+def log_in_worker(driver: tuple[str, int]) -> None:
+    """Let lines of finished parts be seen in the log of a cluster's worker; `driver` is the driver's process.
+
+    The processes of Beam's bare worker pool drop all below WARNING, and may have no handler; there the lines go to
+    standard error. A level that somebody set for this logger (`--sdk_harness_log_level_overrides`) stays. A worker
+    inside the driver prints what the driver prints.
+    """
+    if this_process() == driver:
+        return
+    if not _LOG.hasHandlers():
+        _LOG.addHandler(logging.StreamHandler(sys.stderr))
+    if _LOG.level == logging.NOTSET:
+        _LOG.setLevel(logging.INFO)
 
 
 def count_for_runner(report: PartReport) -> None:

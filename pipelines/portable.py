@@ -44,9 +44,14 @@ def unreachable(error: BaseException) -> str | None:
         return (
             f"job service or workers do not answer ({found.group(1)})" if found else "the job service does not answer"
         )
-    if isinstance(error, OSError) or (isinstance(error, ValueError) and "jar" in text):
+    # Beam tells which of its extras is not installed
+    if isinstance(error, OSError) or (isinstance(error, ValueError) and "jar" in text) or _extra(error):
         return first_line(error)
     return None
+
+
+def _extra(error: BaseException) -> bool:
+    return isinstance(error, ImportError) and "apache_beam[" in str(error)
 
 
 @contextmanager

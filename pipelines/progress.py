@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +30,9 @@ from pipelines.run.storage import Store
 FOLDER = ".progress"
 _INTERVAL = 0.5
 _REMOTE_INTERVAL = 20.0
+
+#: Seconds without a change in any counter after which a stage says so; models that are slow to load take less.
+STILL = 300.0
 
 #: What follows a stage's name in the file of a meter.
 _METER = re.compile(r"[0-9]+\.json")
@@ -182,37 +185,85 @@ class _Rate(ProgressColumn):
         return Text(f"{task.finished_speed or task.speed or 0:,.0f}/s")
 
 
+@dataclass
+class Stillness:
+    """How long a stage's counters have stood still; `limit` in seconds."""
+
+    stage: str
+    limit: float
+    _last: Snapshot | None = None
+    _since: float = field(default_factory=time.monotonic)
+
+    def line(self, now: Snapshot, clock: float) -> str | None:
+        """Return a line for the user where nothing has moved for the limit, and again after each further one.
+
+        `clock` is the time of `now` by `time.monotonic`.
+        """
+        if now != self._last:
+            self._last, self._since = now, clock
+        if clock - self._since < self.limit:
+            return None
+        self._since = clock
+        return (
+            f"{self.stage}: nothing has moved for {self.limit:.0f} s; a worker may be dead, stuck or still loading:"
+            " look at the workers' log. Interrupted and started again the job resumes"
+        )
+
+
 @contextmanager
-def shown(store: Store, stage: str, total: int | None, done: int = 0) -> Iterator[None]:
+def shown(store: Store, stage: str, total: int | None, done: int = 0, still: float = STILL) -> Iterator[None]:
     """Show a stage's progress on a terminal's standard error, and one line at its end elsewhere.
 
-    `done` are samples of parts that an earlier run has finished.
+    `done` are samples of parts that an earlier run has finished. Where nothing moves for `still` seconds a line says
+    so: not every runner tells that a worker of its own has died.
     """
     start = time.monotonic()
     console = Console(stderr=True)
+    stillness = Stillness(stage, still)
+
+    def look() -> Snapshot:
+        now = read_meters(store, stage)
+        line = stillness.line(now, time.monotonic())
+        if line is not None:
+            console.print(line, highlight=False, soft_wrap=True, markup=False)
+        return now
+
     if not console.is_terminal:
-        yield
+        with _every(still / 5, look):
+            yield
         _summary(store, stage, console, time.monotonic() - start)
         return
     columns = (TextColumn("{task.description:<10}"), BarColumn(), TextColumn("{task.completed:,.0f}"), _Rate())
-    stop = threading.Event()
     with Progress(*columns, TimeRemainingColumn(), TextColumn("{task.fields[note]}"), console=console) as bar:
         task = bar.add_task(stage, total=total, completed=done, note="")
 
-        def watch() -> None:
-            while not stop.wait(interval(store)):
-                now = read_meters(store, stage)
-                bar.update(task, completed=done + now.samples, note=_note(now))
-
-        thread = threading.Thread(target=watch, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            thread.join()
-            now = read_meters(store, stage)
+        def update() -> None:
+            now = look()
             bar.update(task, completed=done + now.samples, note=_note(now))
+
+        try:
+            with _every(interval(store), update):
+                yield
+        finally:
+            update()
+
+
+@contextmanager
+def _every(seconds: float, call: Callable[[], object]) -> Iterator[None]:
+    """Call `call` every so many seconds, in a thread that ends with the block."""
+    stop = threading.Event()
+
+    def watch() -> None:
+        while not stop.wait(seconds):
+            call()
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
 
 
 def _note(now: Snapshot) -> str:

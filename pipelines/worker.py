@@ -28,7 +28,9 @@ def work_for(control: str, worker: str, cores: int, words: str, log_parts: bool 
     with open(words, "ab", buffering=0) as stream:
         os.dup2(stream.fileno(), sys.stderr.fileno())
     faulthandler.enable()
-    os.environ[CORES_VARIABLE] = str(cores)
+    # before the work imports the libraries that read them
+    for name in (CORES_VARIABLE, "OMP_NUM_THREADS"):
+        os.environ[name] = str(cores)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the job decides what an interrupt ends
     threading.Thread(target=_end_with_the_job, daemon=True).start()
     with printed(log_parts, told):

@@ -149,7 +149,20 @@ def watched(pool: WorkerPool, work: Callable[[], None]) -> None:
     told = threading.excepthook
     # before a worker dies: Beam's threads lose their lines to it sooner than its end is seen
     threading.excepthook = _without_lost_lines(told)
-    thread.start()
+    try:
+        thread.start()
+        _await(thread, pool, errors)
+    except WorkerDied:
+        # the hook stays: the threads that are left behind lose more lines as the process ends
+        raise
+    except BaseException:
+        threading.excepthook = told
+        raise
+    threading.excepthook = told
+
+
+def _await(thread: threading.Thread, pool: WorkerPool, errors: list[BaseException]) -> None:
+    """Wait for the thread of the work, which leaves its error in `errors`; raise as `watched` does."""
     while thread.is_alive():
         thread.join(_LOOK)
         died = pool.cause_of_death()
@@ -158,12 +171,10 @@ def watched(pool: WorkerPool, work: Callable[[], None]) -> None:
             thread.join(_GRACE)
             if not thread.is_alive():
                 break
-            # the hook stays: the threads that are left behind lose more lines as the process ends
             raise _worker_died(died)
     if errors and not isinstance(errors[0], AssayError) and (died := _crash(pool)):
         # Beam's own words for a line that broke; a crash says why
         raise _worker_died(died) from errors[0]
-    threading.excepthook = told
     if errors:
         raise errors[0]
 

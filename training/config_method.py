@@ -34,15 +34,16 @@ class Prior(Section):
     source: Literal["none", "generated", "run"] = Field(
         "none",
         description="generated: the base samples `pictures` of `prompt` before the training, kept as latents in the "
-        "training's folder; run: pictures of --data whose caption does not hold `subject` are the class",
+        "training's folder; run: pictures of --data whose caption does not hold `subject` are the class (generated: "
+        "arXiv:2208.12242; run: ours)",
     )
     weight: float = Field(
         1.0, ge=0, description="weight of the class's loss beside the subject's (arXiv:2208.12242: 1)"
     )
     prompt: str = Field("", max_length=1000, description="generated: the class's prompt, for example `a dog`")
     pictures: int = Field(200, ge=1, le=100_000, description="generated: so many (arXiv:2208.12242: about 1000)")
-    steps: int = Field(30, ge=1, le=1000, description="generated: sampling steps")
-    guidance: float = Field(3.0, ge=1, le=100, description="generated: weight of the prompt; 1 is none")
+    steps: int = Field(30, ge=1, le=1000, description="generated: sampling steps (ours)")
+    guidance: float = Field(3.0, ge=1, le=100, description="generated: weight of the prompt; 1 is none (ours)")
     subject: str = Field("", max_length=200, description="run: word or words that the subject's captions hold")
 
     @model_validator(mode="after")
@@ -60,9 +61,11 @@ class Lora(FromBase):
     kind: Literal["lora"] = Field(description="low-rank adapters on the frozen denoiser")
     rank: int = Field(8, ge=1, le=1024, description="rank of the adapters (arXiv:2106.09685: 4 to 64)")
     alpha: float = Field(
-        0.0, ge=0, description="their output counts alpha / rank times; 0 takes the rank, so that it counts once"
+        0.0,
+        ge=0,
+        description="their output counts alpha / rank times; 0 takes the rank, so that it counts once (ours)",
     )
-    dropout: float = Field(0.0, ge=0, lt=1, description="dropout of the adapters' input")
+    dropout: float = Field(0.0, ge=0, lt=1, description="dropout of the adapters' input (ours)")
     targets: list[str] = Field(
         ["to_q", "to_k", "to_v", "to_out.0"],
         min_length=1,
@@ -112,7 +115,8 @@ class Distilled(FromBase):
         3.0,
         ge=1,
         le=100,
-        description="weight of the prompt in the teacher's steps; the student has it inside and is sampled without",
+        description="weight of the prompt in the teacher's steps; the student has it inside and is sampled without "
+        "(ours)",
     )
 
 
@@ -129,9 +133,14 @@ class Progressive(Distilled):
     """Progressive distillation (arXiv:2202.00512), its rounds in one."""
 
     kind: Literal["progressive"] = Field(description="a student of few steps, each as long as many of the teacher's")
-    student_steps: int = Field(4, ge=1, le=64, description="steps that the student takes for a picture")
+    student_steps: int = Field(
+        4, ge=1, le=64, description="steps that the student takes for a picture (arXiv:2202.00512: down to 4)"
+    )
     teacher_steps: int = Field(
-        20, ge=2, le=1000, description="steps of the teacher, a multiple of the student's; must divide objective.steps"
+        20,
+        ge=2,
+        le=1000,
+        description="steps of the teacher, a multiple of the student's; must divide objective.steps (ours)",
     )
 
 

@@ -18,7 +18,9 @@ class Objective(Section):
         "rectified flow (arXiv:2209.03003)",
     )
     schedule: Literal["linear", "scaled-linear", "cosine", "sigmoid"] = Field(
-        "scaled-linear", description="noise schedule (training/schedules.py); rectified flow has none"
+        "scaled-linear",
+        description="noise schedule; rectified flow has none (linear: arXiv:2006.11239; scaled-linear: "
+        "arXiv:2112.10752; cosine: arXiv:2102.09672; sigmoid: arXiv:2203.02923)",
     )
     steps: int = Field(1000, ge=2, le=100_000, description="noise levels of the schedule (arXiv:2006.11239: 1000)")
     beta_start: float = Field(0.00085, gt=0, lt=1, description="first beta (arXiv:2112.10752; for linear take 0.0001)")

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from training.spread import local, spread_as
+
 
 def learning_rate(step: int, peak: float, warmup: int, total: int, floor: float) -> float:
     """Return the rate of step `step` (from 0): linear warm-up, then a half cosine down to `floor` * peak.
@@ -33,7 +35,7 @@ def add_noise(gradients: Sequence[Tensor], deviation: float, seed: int) -> None:
     for place, gradient in enumerate(gradients):
         source = torch.Generator(gradient.device).manual_seed((seed + place) % 2**63)
         drawn = torch.randn(gradient.shape, generator=source, device=gradient.device, dtype=gradient.dtype)
-        gradient.add_(drawn, alpha=deviation)
+        gradient.add_(spread_as(drawn, gradient), alpha=deviation)
 
 
 class MovingAverage:
@@ -54,4 +56,4 @@ class MovingAverage:
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         self.updates += 1
         now = [parameter.detach().float() for parameter in parameters]
-        torch._foreach_lerp_(self.shadows, now, 1.0 - decay)
+        torch._foreach_lerp_(local(self.shadows), local(now), 1.0 - decay)

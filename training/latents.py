@@ -13,7 +13,9 @@ from training.config import Config
 from training.data.encoding import fill_latents, latent_key
 from training.data.latents import LatentCache
 from training.data.samples import ShardSet
+from training.memory import memory_errors
 from training.models.autoencoder import Codec
+from training.together import on_first
 
 
 def latent_cache(
@@ -21,7 +23,8 @@ def latent_cache(
 ) -> LatentCache:
     """Return the cache of this autoencoder's latents, filled by the first process while the others wait.
 
-    Latents are the posterior's means. Raises `TooManyFailures` where more pictures are unreadable than allowed.
+    Latents are the posterior's means. Raises on all processes `TooManyFailures` where more pictures are unreadable
+    than allowed, `BadInput` where memory does not do.
     """
     network = codec.network
     model = f"{type(network).__name__}@sha256:{state_digest(network)}"
@@ -34,11 +37,13 @@ def latent_cache(
     def encode(pixels: Tensor) -> Tensor:
         return codec.encode(pixels.to(accelerator.device))
 
-    if accelerator.is_main_process:
-        done, failed = fill_latents(cache, shards, config.data, encode)
+    def fill() -> None:
+        with memory_errors("latents", "while their cache was made", config):
+            done, failed = fill_latents(cache, shards, config.data, encode)
         say(f"latents: {done} computed, {len(shards) - done - len(failed)} were there, {len(failed)} unreadable")
         if len(failed) > config.data.max_unreadable * len(shards):
             raise TooManyFailures(f"{shards.url}: {len(failed)} of {len(shards)} pictures are unreadable")
-    accelerator.wait_for_everyone()
+
+    on_first(accelerator, fill)
     cache.forget()
     return cache

@@ -202,7 +202,7 @@ class Trainer:
     def _step(self, batches: Iterator[Batch]) -> None:
         """Take one optimisation step of every network."""
         step, config = self.progress.step, self._config
-        with memory_errors(self._stage.name, step, config):
+        with memory_errors(self._stage.name, f"in step {step + 1}", config):
             waiting = time.monotonic()
             some, views = [], []
             for _ in range(config.loop.accumulate):
@@ -231,7 +231,11 @@ class Trainer:
     def _diagnose(self, given: Any) -> None:
         """Write the distributions of gradients and activations, and what the stage finds out about its networks."""
         step, recorder = self.progress.step, self._parts.recorder
-        with watched(self._stage.players[0].network) as activity:
+        looking = f"in the histograms of step {step}"
+        with (
+            memory_errors(self._stage.name, looking, self._config),
+            watched(self._stage.players[0].network) as activity,
+        ):
             found = self._stage.diagnose(given)
         for trainee in self.trainees:
             trainee.histograms(step, recorder)

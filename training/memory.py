@@ -15,21 +15,21 @@ _CPU_WORDS = ("DefaultCPUAllocator", "can't allocate memory", "not enough memory
 
 
 @contextmanager
-def memory_errors(stage: str, step: int, config: Config) -> Iterator[None]:
-    """Turn an allocator's error inside the block into `BadInput`."""
+def memory_errors(stage: str, doing: str, config: Config) -> Iterator[None]:
+    """Turn an allocator's error inside the block into `BadInput`; `doing` says where that is, as "in step 8"."""
     try:
         yield
     except torch.OutOfMemoryError as error:
-        raise BadInput(_advice("the GPU", stage, step, config)) from error
+        raise BadInput(_advice("the GPU", stage, doing, config)) from error
     except MemoryError as error:
-        raise BadInput(_advice("this machine", stage, step, config)) from error
+        raise BadInput(_advice("this machine", stage, doing, config)) from error
     except RuntimeError as error:
         if any(words in str(error) for words in _CPU_WORDS):
-            raise BadInput(_advice("this machine", stage, step, config)) from error
+            raise BadInput(_advice("this machine", stage, doing, config)) from error
         raise
 
 
-def _advice(where: str, stage: str, step: int, config: Config) -> str:
+def _advice(where: str, stage: str, doing: str, config: Config) -> str:
     batch, accumulate = config.data.batch, config.loop.accumulate
     knobs = [f"halve data.batch (now {batch}) and double loop.accumulate (now {accumulate}), which trains the same"]
     if stage == "denoiser" and not config.denoiser.checkpointing:
@@ -37,4 +37,4 @@ def _advice(where: str, stage: str, step: int, config: Config) -> str:
     if config.loop.precision == "fp32" and where == "the GPU":
         knobs.append("set loop.precision bf16")
     knobs.append(f"or lower data.buckets.resolution (now {config.data.buckets.resolution})")
-    return f"{stage}: {where} ran out of memory in step {step + 1}: {'; '.join(knobs)}"
+    return f"{stage}: {where} ran out of memory {doing}: {'; '.join(knobs)}"

@@ -26,6 +26,7 @@ class Recorder:
     """
 
     def __init__(self, folder: Path, stage: str, logs: Logs, name: str) -> None:
+        require_writers(logs)
         self._store, self._stage = Store(str(folder)), stage
         self._events = folder / "tensorboard" / stage
         self._board: Any = _board(self._events, None) if logs.tensorboard else None
@@ -97,9 +98,13 @@ def _board(folder: Path, purge: int | None) -> Any:
     return SummaryWriter(str(folder), purge_step=purge)
 
 
-def _wandb(project: str, folder: Path, name: str) -> Any:
-    if importlib.util.find_spec("wandb") is None:
+def require_writers(logs: Logs) -> None:
+    """Raise `BadInput` where the configuration asks for a writer whose package is not installed."""
+    if logs.wandb and importlib.util.find_spec("wandb") is None:
         raise BadInput("logs.wandb: the package wandb is not installed; install it, or leave logs.wandb empty")
+
+
+def _wandb(project: str, folder: Path, name: str) -> Any:
     import wandb
 
     return wandb.init(project=project, name=name, dir=str(folder), resume="allow")

@@ -29,6 +29,7 @@ from training.gate import Gate, clear, record_checkpoint
 from training.keeper import Rules, StageKeeper, verify_state
 from training.latents import latent_cache
 from training.loop import Parts, Trainer
+from training.memory import memory_errors
 from training.methods.base import Given, base_facts, load_base, on_base, require_same_base
 from training.methods.choosing import method_of
 from training.models.autoencoder import Codec, fit_scale, freeze, load_autoencoder, new_autoencoder
@@ -36,7 +37,7 @@ from training.models.denoiser import new_denoiser
 from training.models.text import TextEncoder
 from training.noise import seed_of
 from training.progress import Progress
-from training.recorder import Recorder
+from training.recorder import Recorder, require_writers
 from training.signals import Interrupts
 from training.stages import AutoencoderStage, DenoiserStage, Stage
 from training.together import leaving_together, on_first
@@ -80,6 +81,7 @@ class Training:
             return self._train()
 
     def _train(self) -> Result:
+        self._require_models()
         with locked(Store(str(self._out))) if self._main else nullcontext(), Interrupts() as interrupts:
             on_first(self._accelerator, self._claim)
             if isinstance(self._config.method, Full):
@@ -89,6 +91,21 @@ class Training:
         step, path = checkpoints(self._out)[-1]
         facts = read_facts(path)
         return Result(path, facts["checkpoint"], step, metrics or facts["metrics"])
+
+    def _require_models(self) -> None:
+        """Open what the configuration names, and let go of it: not hours later, nor in a folder claimed in vain."""
+        config = self._config
+        if checkpoints(self._out) or not isinstance(config.method, Full):
+            return  # all that is named is opened at once there
+        try:
+            TextEncoder(self._text_model(), config.text.tokens, 0, torch.device("cpu"))
+        except BadInput as error:
+            raise BadInput(f"{'text.model' if config.text.model else 'the recipe'}: {error}") from None
+        if config.autoencoder.kind == "load":
+            load_autoencoder(config.autoencoder.path)
+
+    def _text_model(self) -> str:
+        return self._config.text.model or self._run.recipe.similarity.model
 
     def _claim(self) -> None:
         """Write the configuration, or check that the folder is of the same one."""
@@ -119,10 +136,12 @@ class Training:
             self._run_stage(stage, AutoencoderContents(self._config, network), folder, None, interrupts)
             ready = _finished(folder, config.steps)
         assert ready is not None
+        network = new_autoencoder(config)  # after FSDP the trained one's values lie spread
         network.load_state_dict(read_weights(ready / "vae" / "diffusion_pytorch_model.safetensors"))
         freeze(network).to(self._device)
         self._accelerator.free_memory()
-        factor = fit_scale(network, self._some_pictures())
+        with memory_errors(AUTOENCODER, "while its latents were scaled", self._config):
+            factor = fit_scale(network, self._some_pictures())
         self._say(f"latents are multiplied by {factor:g}")
         return network
 
@@ -140,7 +159,7 @@ class Training:
     def _denoiser(self, network: Any, interrupts: Interrupts) -> dict[str, float]:
         config = self._config
         codec = Codec(network)
-        text_model = config.text.model or self._run.recipe.similarity.model
+        text_model = self._text_model()
         text = TextEncoder(text_model, config.text.tokens, config.text.cache_mb, self._device)
         torch.manual_seed(seed_of(config.seed, "denoiser"))
         side = config.data.buckets.resolution // codec.factor
@@ -217,6 +236,7 @@ def train(config: Config, url: str, out: Path, registry: str | None, say: Callab
     """Train on the dataset at `url` into the folder `out`. Raises `GateRefused` before anything else is done."""
     run = open_run(url)
     gate = clear(run, out, registry)
+    require_writers(config.logs)
     return Training(on_base(config), run, out, gate, say).train()
 
 

@@ -33,6 +33,7 @@ from training.objectives import (
     target,
 )
 from training.schedules import alpha_bars
+from training.spread import gathered
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,8 @@ class AutoencoderStage:
         """Return no numbers, the parts of the loss are enough; a few pictures pass, for those who watch."""
         plain = self._latents.network
         training = plain.training
-        Autoencoding(plain.eval())(given.pixels[:8], given.noise[:8])
+        with gathered(self.players[0].network):
+            Autoencoding(plain.eval())(given.pixels[:8], given.noise[:8])
         plain.train(training)
         return {}
 
@@ -190,7 +192,8 @@ class DenoiserStage:
         """Return the share of dead units for a few samples."""
         few = slice(0, 8)
         network = self.players[0].network
-        share = dead_units(network, given.xt[few], given.levels[few], given.text[few], given.mask[few])
+        with gathered(network):
+            share = dead_units(network, given.xt[few], given.levels[few], given.text[few], given.mask[few])
         return {"denoiser/dead_units": share}
 
     def latents(self, batch: Batch, draws: Draws) -> Tensor:

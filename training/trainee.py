@@ -7,10 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from training.activity import block_of, gradients_by_block
 from training.config_loop import Loop, Optimiser
 from training.gradients import MovingAverage, add_noise, gradient_noise
 from training.noise import seed_of
 from training.recorder import Recorder
+from training.spread import full, in_order, spread_as
 from training.stages import Player
 from training.weights import optimiser_of, put_optimiser, put_state, state_of, whole
 from training.window import Window
@@ -26,6 +28,8 @@ class Trainee:
         self._step = 0
         self._config, self._accelerator = optimiser, accelerator
         network = player.network.to(accelerator.device).train()
+        if getattr(accelerator, "is_fsdp2", False):
+            network = in_order(network)
         if loop.compile:
             network.compile()
         made = torch.optim.AdamW(
@@ -37,7 +41,9 @@ class Trainee:
         )
         self.network: nn.Module
         self.network, self._optimiser = accelerator.prepare(network, made)
-        self._parameters = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
+        trained = [(name, parameter) for name, parameter in self.network.named_parameters() if parameter.requires_grad]
+        self._blocks = [block_of(name) for name, _ in trained]
+        self._parameters = [parameter for _, parameter in trained]
         self.average = MovingAverage(self._parameters, loop.ema) if player.average else None
 
     def begin(self, rate: float, step: int) -> None:
@@ -81,16 +87,24 @@ class Trainee:
             add_noise(gradients, deviation, seed_of(self._seed, self.player.name, "gradient", self._step))
         self._optimiser.step()
         if not self._accelerator.optimizer_step_was_skipped:  # half precision skips a step that overflowed
-            window.add_step(f"{self.player.name}/gradient", norm)
+            window.add_step(f"{self.player.name}/gradient", full(norm))
             if self.average is not None:
                 self.average.update(self._parameters)
 
     def histograms(self, step: int, recorder: Recorder | None) -> None:
-        """Write the distribution of the tensors' gradient norms of the step that was just taken."""
-        gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
-        norms = torch.stack(torch._foreach_norm(gradients)).tolist() if gradients else []
+        """Write how the gradients of the step that was just taken spread: the tensors' norms, each block's values.
+
+        All processes must call it.
+        """
+        pairs = zip(self._blocks, self._parameters, strict=True)
+        given = [(block, parameter.grad) for block, parameter in pairs if parameter.grad is not None]
+        gradients = [gradient for _, gradient in given]
+        norms = torch.stack([full(norm) for norm in torch._foreach_norm(gradients)]).tolist() if gradients else []
+        values = gradients_by_block([block for block, _ in given], gradients)
         if recorder is not None:
             recorder.histogram(step, f"{self.player.name}/gradient_by_tensor", norms)
+            for block, some in values.items():
+                recorder.histogram(step, f"{self.player.name}/gradient_by_block/{block}", some)
 
     def shipped(self) -> dict[str, Tensor]:
         """Return the weights to ship: the moving average where one is kept. All processes must call it."""
@@ -120,7 +134,7 @@ class Trainee:
         if self.average is not None:
             self.average.updates = int(state["updates"])
             for shadow, value in zip(self.average.shadows, state["averages"], strict=True):
-                shadow.copy_(value)
+                shadow.copy_(spread_as(value, shadow))
         if state["scaler"] and self._accelerator.scaler is not None:
             self._accelerator.scaler.load_state_dict(state["scaler"])
 

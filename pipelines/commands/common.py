@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from filters.errors import BadInput
+from pipelines.beam_options import refuse_unknown
 from pipelines.engine import Engine
 
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="Run directory: a path or any fsspec URL.")]
@@ -31,12 +32,15 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JS
 def make_engine(runner: str, context: typer.Context, workers: int = 1) -> Engine:
     """Return the engine of `--runner` and `--workers`; what the command does not know is passed to Beam.
 
-    But for `--log parts` and `--accelerator WORDS`, which are the engine's own.
+    But for `--log parts` and `--accelerator WORDS`, which are the engine's own. Raises `BadInput` for words that
+    nobody knows: a mistyped option would leave its default in force.
     """
     log, rest = _taken(context.args, "--log")
     accelerator, rest = _taken(rest, "--accelerator")
     if log not in (None, "parts"):
         raise BadInput(f"--log {log}: only parts can be logged (--log parts)")
+    if rest:
+        refuse_unknown(rest, (name for option in context.command.params for name in option.opts))
     return Engine(runner, tuple(rest), workers, log_parts=log is not None, accelerator=accelerator)
 
 

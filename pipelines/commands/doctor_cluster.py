@@ -9,7 +9,6 @@ import os
 import platform
 import secrets
 import signal
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,12 +19,12 @@ from typing import Any
 from filters import __version__
 from filters.cores import available_cores
 from filters.errors import AssayError, BadInput, first_line
+from pipelines.beam_options import not_reached, option_problems
 from pipelines.commands.canary import Canary, Note, read_notes
 from pipelines.engine import Engine, run_parts
 from pipelines.portable import flink_address, flink_answer
 from pipelines.run.storage import Store
 
-_CONNECT = 5.0
 _LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]", "::1")
 
 #: Parts of the canary where nobody tells how many workers there are.
@@ -63,31 +62,19 @@ def _parsed(engine: Engine) -> Any:
     return PipelineOptions(list(engine.options))
 
 
-def unknown_options(options: Any) -> list[str]:
-    """Return the options that Beam 2.77 does not know, in the words of the command line."""
-    known = options.get_all_options(drop_default=False)
-    every = options.get_all_options(drop_default=False, retain_unknown_options=True)
-    return sorted(f"--{name}" for name in set(every) - set(known))
-
-
 def _options(engine: Engine) -> list[Check]:
     """Look at the Beam options alone."""
     from apache_beam.options.pipeline_options import FlinkRunnerOptions, PortableOptions
 
     try:
-        options = _parsed(engine)
-        unknown = unknown_options(options)
-    except SystemExit:
-        return [Check("options", False, f"Beam does not understand: {' '.join(engine.options)}")]
-    portable = options.view_as(PortableOptions)
-    problems = [f"Beam does not know {name}" for name in unknown]
-    if engine.runner == "PortableRunner" and not portable.job_endpoint:
-        problems.append("PortableRunner needs --job_endpoint=HOST:PORT")
-    if engine.runner == "FlinkRunner" and flink_address(options) is None and not portable.job_endpoint:
+        problems = option_problems(engine.runner, engine.options)
+    except BadInput as error:
+        return [Check("options", False, str(error))]
+    options = _parsed(engine)
+    endpoint = options.view_as(PortableOptions).job_endpoint
+    if engine.runner == "FlinkRunner" and flink_address(options) is None and not endpoint:
         master = options.view_as(FlinkRunnerOptions).flink_master
         problems.append(f"--flink_master={master} starts a Flink of its own; name the cluster's http://HOST:8081")
-    if portable.environment_type == "EXTERNAL" and not portable.environment_config:
-        problems.append("--environment_type=EXTERNAL needs --environment_config=HOST:PORT of the worker pool")
     words = " ".join(engine.options) or "none"
     return [Check("options", False, problem) for problem in problems] or [Check("options", True, words)]
 
@@ -144,20 +131,14 @@ def _pool(engine: Engine, options: Any) -> list[Check]:
 
 
 def _reached(name: str, address: str, advice: str) -> Check:
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdigit():
-        return Check(name, False, f"{address}: no HOST:PORT")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT).close()
-    except OSError as error:
-        return Check(name, False, f"{address}: cannot be reached ({first_line(error)}); {advice}")
-    return Check(name, True, f"{address}: answers")
+    problem = not_reached(address)
+    return Check(name, problem is None, f"{address}: {problem}; {advice}" if problem else f"{address}: answers")
 
 
 def _storage(out: str | None) -> list[Check]:
     """Write, read and delete a small file from here."""
     if out is None:
-        return [Check("storage", True, "not looked at: give --out URL, a place that driver and workers reach")]
+        return [Check("storage", False, "not looked at: give --out URL, a place that driver and workers reach")]
     name = f".doctor-{secrets.token_hex(4)}"
     try:
         store = Store(out)

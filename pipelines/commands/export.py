@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 ALL = "all"
 STANDARD_OUT = "-"
+
+#: What `pipelines.run.storage` calls a file that is being written: by its process, then by its name.
+_UNFINISHED = re.compile(r"\.tmp-(\d+)-[0-9a-f]{8}-(.+)", re.DOTALL)
 
 FormatOption = Annotated[
     str,
@@ -139,9 +143,28 @@ def _write(document: Document, out: str) -> str:
         raise BadInput(f"--out {out}: is a folder; name a file in it")
     try:
         Store(str(path.absolute().parent)).write(path.name, document.data)
+        _sweep(path)
     except OSError as error:
         raise BadInput(f"--out {out}: cannot be written ({error.strerror or error})") from None
     return out
+
+
+def _sweep(document: Path) -> None:
+    """Delete what a killed export of the same document has left beside it. What is still being written stays."""
+    for path in document.absolute().parent.glob(".tmp-*"):
+        found = _UNFINISHED.fullmatch(path.name)
+        if found and found[2] == document.name and not _running(int(found[1])):
+            path.unlink(missing_ok=True)
+
+
+def _running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):  # somebody else's
+        return True
+    return True
 
 
 def _tell(documents: list[Document], written: list[str], as_json: bool) -> None:

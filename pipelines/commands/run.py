@@ -49,18 +49,16 @@ def run(
     from pipelines.jobs.score import score
     from pipelines.progress import clear_meters
     from pipelines.retraction.versions import revised
-    from pipelines.run.directory import create_run
-    from pipelines.run.lock import locked
+    from pipelines.run.directory import create_run, locked_place
     from pipelines.run.manifest import read_manifest
     from pipelines.run.recipe import load_recipe
     from pipelines.run.signing import load_private
-    from pipelines.run.storage import Store
 
     engine = make_engine(runner, context, workers)
     signer = load_private(key) if key else None
     loaded = load_recipe(recipe, overrides)
     check_columns(loaded)
-    with locked(Store(out)):
+    with locked_place(out):
         this = create_run(out, loaded)
         if not revised(this.store):
             this.store.sweep()

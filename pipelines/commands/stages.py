@@ -36,20 +36,18 @@ def ingest(
     from pipelines.jobs import fetch
     from pipelines.jobs import ingest as job
     from pipelines.retraction.versions import sealed
-    from pipelines.run.directory import create_run, open_run
-    from pipelines.run.lock import locked
+    from pipelines.run.directory import create_run, locked_place, open_run
     from pipelines.run.recipe import load_recipe
-    from pipelines.run.storage import Store
 
     if out is None and (overrides or Path(recipe).is_file()):
         raise BadInput("--out: name the run directory to write")
+    engine = make_engine(runner, context, workers)
     loaded = load_recipe(recipe, overrides) if out is not None else open_run(recipe).recipe
     place = recipe if out is None else out
-    with locked(Store(place)):
+    with locked_place(place):
         run = create_run(place, loaded)
         sealed(run.store)
         run.store.sweep()
-        engine = make_engine(runner, context, workers)
         retried = fetch.retry(run, engine, retry) if retry else None
         job.ingest(run, engine)
     if as_json:

@@ -31,6 +31,7 @@ from pipelines.jobs.dedup_columns import (
 from pipelines.run.directory import RECIPE, Run, open_run
 from pipelines.run.recipe_duplicates import Duplicates
 from pipelines.run.schema import CONTAMINATION
+from pipelines.run.steady import StoreRefused
 from pipelines.run.storage import Store, sha256_stream
 
 CONTAMINATION_FILE = "duplicates/contamination.parquet"
@@ -114,7 +115,7 @@ def read_set(place: str, embeddings: bool) -> OtherSet:
 def _is_run(place: str) -> bool:
     try:
         return Store(place).exists(RECIPE)
-    except OSError:
+    except (OSError, StoreRefused):
         return False
 
 

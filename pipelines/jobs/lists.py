@@ -17,6 +17,7 @@ from pipelines.run.directory import Run
 from pipelines.run.parts import Marker, PartWriter, fingerprint, finished, part_name, read_marker
 from pipelines.run.recipe_fetch import Fetch
 from pipelines.run.schema_fetch import LISTS
+from pipelines.run.steady import StoreFailed
 from pipelines.sources.urllist import list_state, read_list
 
 VERSION = "1"
@@ -33,7 +34,7 @@ def slice_list(run: Run, settings: Fetch) -> Marker:
     pinned = read_marker(run.store, _ALL)
     try:
         state = list_state(recipe.input.path)
-    except BadInput:
+    except (BadInput, StoreFailed):
         if pinned is None:
             raise
         state = pinned.facts["state"]

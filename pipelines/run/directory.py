@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,8 +68,7 @@ def create_run(url: str, recipe: Recipe) -> Run:
                 raise BadInput(
                     f"{url}: holds the finished dataset of another recipe; use another --out, or assay replay"
                 )
-        elif store.local and _occupied(store):
-            raise BadInput(f"{url}: exists and is no run (no {RECIPE}); use another --out")
+        _check_free(store)
         store.write(RECIPE, recipe.dump().encode())
     except OSError as error:
         raise BadInput(f"{url}: cannot be written ({error.strerror or error})") from None
@@ -84,6 +84,23 @@ def open_run(url: str) -> Run:
     if not store.exists(RECIPE):
         raise BadInput(f"{url}: no such run (no {RECIPE} there)")
     return Run(store, parse_recipe(store.read(RECIPE).decode(), f"{url}/{RECIPE}", []))
+
+
+@contextmanager
+def locked_place(url: str) -> Iterator[None]:
+    """Hold the lock of a run that `create_run` is to open.
+
+    Raises `BadInput` as that and `locked` do, and leaves nothing in a folder that holds other things than a run.
+    """
+    store = Store(url)
+    _check_free(store)
+    with locked(store):
+        yield
+
+
+def _check_free(store: Store) -> None:
+    if store.local and not store.exists(RECIPE) and _occupied(store):
+        raise BadInput(f"{store.url}: exists and is no run (no {RECIPE}); use another --out")
 
 
 def _occupied(store: Store) -> bool:

@@ -7,6 +7,7 @@ part markers keep two jobs from harm, at the price of double work.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -23,21 +24,26 @@ from pipelines.run.storage import Store
 
 _NAME = ".lock"
 
+#: Errors of a path at which no folder can be. All others (no space, no permission) are of the disk and told as such.
+_NO_PLACE = {
+    *(errno.ENOTDIR, errno.ENOENT, errno.EEXIST, errno.EISDIR, errno.ELOOP),
+    *(errno.ENAMETOOLONG, errno.EINVAL, errno.ENXIO, errno.EOPNOTSUPP),
+}
+
 
 @contextmanager
 def locked(store: Store) -> Iterator[None]:
     """Hold the run's lock for the block, with what a killed job left put in order first.
 
     That is: temporary files are deleted, an interrupted retraction is finished. Raises `BadInput` naming the owner and
-    the lock's age.
+    the lock's age, or a path at which no folder can be.
     """
     if not store.local:
         settle(store)
         yield
         return
     path = Path(store.root) / _NAME
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as stream:
+    with _opened(store, path) as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -54,6 +60,17 @@ def locked(store: Store) -> Iterator[None]:
             _write(stream, "")
 
 
+def _opened(store: Store, path: Path) -> IO[str]:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # no link: the file is emptied, and a run may come from strangers
+        return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666), "r+")
+    except OSError as error:
+        if error.errno not in _NO_PLACE:
+            raise
+        raise BadInput(f"{store.url}: cannot be a run's folder ({error.strerror}); use another path") from None
+
+
 def _write(stream: IO[str], text: str) -> None:
     stream.seek(0)
     stream.truncate()
@@ -63,7 +80,10 @@ def _write(stream: IO[str], text: str) -> None:
 
 def _owner(path: Path) -> str:
     try:
-        body = json.loads(path.read_text())
-        return f"process {body['pid']} on {body['host']}, for {time.time() - body['since']:.0f} s"
-    except (OSError, ValueError, KeyError):
+        with path.open() as stream:
+            body = json.loads(stream.read(1000))
+        host = "".join(character for character in str(body["host"]) if character.isprintable())
+        # a clock that was set back since makes no negative age
+        return f"process {int(body['pid'])} on {host}, for {max(0.0, time.time() - body['since']):.0f} s"
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return "owner unknown"

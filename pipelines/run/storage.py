@@ -19,18 +19,20 @@ from typing import IO
 import fsspec
 
 from filters.errors import BadInput, first_line
-from pipelines.run.steady import Steady
+from pipelines.run.steady import Steady, protocols_of
 
 _TEMPORARY = ".tmp-"
 
 #: fsspec's names of the file systems in which a path is a key, and folders do not exist.
-_OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "oci"}
+OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "oci"}
 
 
 class Store:
     """One directory on a file system; all paths are relative to it, with forward slashes."""
 
     def __init__(self, url: str) -> None:
+        if not url:  # fsspec would take the current folder
+            raise BadInput("an empty path: give the folder or URL of a run")
         try:
             # other processes write as well: what was listed a moment ago need not be so
             self.fs, self.root = fsspec.core.url_to_fs(url, use_listings_cache=False)
@@ -38,9 +40,9 @@ class Store:
             raise BadInput(f"{url}: {first_line(error)}") from None
         self.url = url
         self.root = self.root.rstrip("/") or "/"
-        protocols = {self.fs.protocol} if isinstance(self.fs.protocol, str) else set(self.fs.protocol)
+        protocols = protocols_of(self.fs)
         self.local = "file" in protocols
-        self._has_folders = not protocols & _OBJECT_STORES
+        self._has_folders = not protocols & OBJECT_STORES
         if not self.local:
             self.fs = Steady(self.fs)
 

@@ -56,5 +56,5 @@ class Source(Protocol):
         ...
 
     def records(self, shard: ShardRef, limits: ReadLimits) -> Iterator[Record]:
-        """Read one shard; never raises for what the shard contains."""
+        """Read one shard; never raises for what the shard contains, only `StoreFailed` for what does not give it."""
         ...

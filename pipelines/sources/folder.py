@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import fsspec
-
 from filters.reasons import Reason
+from pipelines.run.steady import Steady
 from pipelines.sources.base import ReadLimits, Record, ShardRef
-from pipelines.sources.listing import find_files, full_url, relative, state_of
+from pipelines.sources.listing import find_files, full_url, input_fs, listed, relative, state_of
 from pipelines.sources.webdataset import IMAGE_SUFFIXES
 
 
@@ -36,8 +35,11 @@ class FolderSource:
         return shards
 
     def records(self, shard: ShardRef, limits: ReadLimits) -> Iterator[Record]:
-        """Read the slice's records; a second picture of the same stem becomes a record of its own."""
-        fs, root = fsspec.core.url_to_fs(shard.url)
+        """Read the slice's records; a second picture of the same stem becomes a record of its own.
+
+        A file that is gone, or that may not be read, gives an `UNREADABLE_SHARD` row. Raises `StoreFailed`.
+        """
+        fs, root = input_fs(shard.url)
         by_stem: dict[str, list[str]] = {}
         for name in shard.members:
             by_stem.setdefault(name.rsplit(".", 1)[0], []).append(name)
@@ -58,9 +60,7 @@ class FolderSource:
                     yield Record(stem, failure=Reason.UNREADABLE_SHARD, detail=str(error)[:500])
 
 
-def _read(fs: fsspec.AbstractFileSystem, root: str, name: str | None, limit: int) -> bytes | None:
+def _read(fs: Steady, root: str, name: str | None, limit: int) -> bytes | None:
     if name is None:
         return None
-    with fs.open(f"{root}/{name}", "rb") as stream:
-        data: bytes = stream.read(limit + 1)
-    return data
+    return listed(fs, f"{root}/{name}", lambda path: fs.head(path, limit + 1))

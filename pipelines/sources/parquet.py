@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from filters.reasons import Reason
 from pipelines.sources.base import ReadLimits, Record, ShardRef
-from pipelines.sources.listing import find_files, full_url, relative, state_of
+from pipelines.sources.listing import find_files, full_url, opened, relative, state_of
 
 #: Rows read at a time; bounds memory.
 _ROWS = 64
@@ -33,10 +32,13 @@ class ParquetSource:
         return [ShardRef(relative(p, root), full_url(fs, p), state_of(fs, [p])) for p in paths]
 
     def records(self, shard: ShardRef, limits: ReadLimits) -> Iterator[Record]:
-        """Read the file's rows in order; an unreadable file or row group gives one `UNREADABLE_SHARD` row."""
+        """Read the file's rows in order; an unreadable file or row group gives one `UNREADABLE_SHARD` row.
+
+        Raises `StoreFailed`.
+        """
         row = 0
         try:
-            with fsspec.open(shard.url, "rb") as stream:
+            with opened(shard.url) as stream:
                 file = pq.ParquetFile(stream)
                 for batch in file.iter_batches(batch_size=_ROWS, use_threads=False):
                     for values in batch.to_pylist():

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -20,6 +19,7 @@ from pipelines.run.parts import part_indices, part_name, read_marker
 from pipelines.run.schema import check_version
 from pipelines.run.storage import Store
 from pipelines.sources.base import ReadLimits, Record, ShardRef
+from pipelines.sources.listing import opened
 
 #: Artefact of the run that holds the downloads.
 DOWNLOADS = "downloads"
@@ -56,8 +56,8 @@ class UrlSource:
         row = 0
         try:
             with (
-                fsspec.open(shard.url, "rb") as table,
-                fsspec.open(shard.url.removesuffix(".parquet") + ".tar", "rb") as pictures,
+                opened(shard.url) as table,
+                opened(shard.url.removesuffix(".parquet") + ".tar") as pictures,
                 tarfile.open(fileobj=pictures, mode="r:") as archive,
             ):
                 file = pq.ParquetFile(table)

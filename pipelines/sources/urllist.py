@@ -8,14 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO, Any
 
-import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from filters.errors import BadInput, first_line
 from filters.reasons import Reason
 from pipelines.run.recipe import FieldNames
-from pipelines.sources.listing import find_files, full_url, state_of
+from pipelines.sources.listing import find_files, full_url, opened, state_of
 
 _LINES = (".csv", ".jsonl", ".ndjson")
 SUFFIXES = (".parquet", *_LINES, *(f"{suffix}.gz" for suffix in _LINES))
@@ -87,7 +86,7 @@ def _broken(reason: Reason, detail: str) -> ListRow:
 def _parquet_rows(url: str, names: FieldNames) -> Iterator[dict[str, Any] | ListRow]:
     row = 0
     try:
-        with fsspec.open(url, "rb") as stream:
+        with opened(url) as stream:
             file = pq.ParquetFile(stream)
             _need_column(names.url, file.schema_arrow.names, url)
             for batch in file.iter_batches(batch_size=_ROWS, use_threads=False):
@@ -101,7 +100,7 @@ def _parquet_rows(url: str, names: FieldNames) -> Iterator[dict[str, Any] | List
 def _json_rows(url: str, _: FieldNames) -> Iterator[dict[str, Any] | ListRow]:
     number = 0
     try:
-        with fsspec.open(url, "rb", compression="infer") as stream:
+        with opened(url, "infer") as stream:
             for line in _lines(stream):
                 number += 1
                 if line is None:
@@ -124,7 +123,7 @@ def _json_row(line: bytes, where: str) -> dict[str, Any] | ListRow:
 
 def _csv_rows(url: str, names: FieldNames) -> Iterator[dict[str, Any] | ListRow]:
     try:
-        with fsspec.open(url, "rb", compression="infer") as stream:
+        with opened(url, "infer") as stream:
             lines = _CsvLines(stream)
             reader = csv.reader(lines)
             header = _next(reader, lines)

@@ -13,12 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import IO
 
-import fsspec
-
 from filters.errors import first_line
 from filters.reasons import Reason
 from pipelines.sources.base import ReadLimits, Record, ShardRef
-from pipelines.sources.listing import find_files, full_url, relative, state_of
+from pipelines.sources.listing import find_files, full_url, opened, relative, state_of
 
 IMAGE_SUFFIXES = ("png", "jpg", "jpeg", "webp", "gif", "tif", "tiff", "bmp", "avif")
 _TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz")
@@ -53,10 +51,10 @@ class WebDatasetSource:
         return [ShardRef(relative(p, root), full_url(fs, p), state_of(fs, [p])) for p in paths]
 
     def records(self, shard: ShardRef, limits: ReadLimits) -> Iterator[Record]:
-        """Read the tar's records in order of their members."""
+        """Read the tar's records in order of their members. Raises `StoreFailed`."""
         compression = "gzip" if shard.url.endswith(("gz", "tgz")) else None
         try:
-            with fsspec.open(shard.url, "rb", compression=compression) as stream:
+            with opened(shard.url, compression) as stream:
                 yield from _grouped(stream, limits)
         except _BROKEN as error:
             yield _unreadable("", f"cannot be opened: {first_line(error)}")

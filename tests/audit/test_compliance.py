@@ -35,6 +35,8 @@ def test_the_registry_is_too_old_after_the_stated_days():
     now = datetime(2026, 11, 21, tzinfo=timezone.utc)
     assert too_old(now - timedelta(days=30), now, 30) is None
     assert "30.5 days ago" in (too_old(now - timedelta(days=30.5), now, 30) or "")
+    assert too_old(now + timedelta(hours=23), now, 30) is None
+    assert "25.0 days from now" in (too_old(now + timedelta(days=25), now, 30) or "")
 
 
 def test_a_tally_counts_all_and_names_a_few():

@@ -16,6 +16,8 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+from filters.errors import AssayError
+
 PRELOADED = [
     "harm",
     "pipelines.commands.run",
@@ -24,7 +26,7 @@ PRELOADED = [
     "pipelines.jobs.replay",
 ]
 PRELOADED += ["dashboards.report", "torch", "cv2", "apache_beam", "pipelines.worker"]
-CHANGES = {"open", "os.rename", "os.remove", "os.mkdir", "os.link", "shutil.rmtree", "os.rmdir"}
+CHANGES = {"open", "os.rename", "os.remove", "os.mkdir", "os.link", "os.symlink", "shutil.rmtree", "os.rmdir"}
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 
@@ -61,26 +63,44 @@ def server():
     return context
 
 
-def command(scratch, *arguments, stop=None, watched=None, flaky=None):
-    """Run `assay ARGUMENTS`, killed at change number `stop` (from 1) of a file below `watched`.
+class Started(NamedTuple):
+    """A command that runs: its process, and the folder of what it prints."""
+
+    process: multiprocessing.process.BaseProcess
+    scratch: Path
+
+    def ended(self, seconds=None):
+        """How it ended; None where it has not after `seconds`."""
+        self.process.join(seconds)
+        if self.process.exitcode is None:
+            return None
+        told = json.loads((self.scratch / "told").read_text() or '{"changes": [], "outside": [], "peak": 0}')
+        return Done(self.process.exitcode, *((self.scratch / name).read_text() for name in ("out", "err")), **told)
+
+
+def start(scratch, *arguments, stop=None, watched=None, flaky=None, hosts=None):
+    """Start `assay ARGUMENTS`, to be killed at change number `stop` (from 1) of a file below `watched`.
 
     `flaky`: (share, seed, pace) of the calls to `flaky://` that fail, and how much of each pause after one is waited.
+    `hosts`: addresses by name of a server on this machine from which `assay run` downloads what its list names.
     """
     scratch = Path(scratch)
     scratch.mkdir(parents=True, exist_ok=True)
     for name in ("out", "err", "told"):
         (scratch / name).write_text("")
     words = [str(argument) for argument in arguments]
-    process = server().Process(
-        target=_work, args=(words, str(scratch), stop, str(watched) if watched else None, flaky)
-    )
+    watched = str(watched) if watched else None
+    process = server().Process(target=_work, args=(words, str(scratch), stop, watched, flaky, hosts))
     process.start()
-    process.join()
-    told = json.loads((scratch / "told").read_text() or '{"changes": [], "outside": [], "peak": 0}')
-    return Done(process.exitcode, (scratch / "out").read_text(), (scratch / "err").read_text(), **told)
+    return Started(process, scratch)
 
 
-def _work(arguments, scratch, stop, watched, flaky):
+def command(scratch, *arguments, **settings):
+    """Run `assay ARGUMENTS` to its end; the settings are those of `start`."""
+    return start(scratch, *arguments, **settings).ended()
+
+
+def _work(arguments, scratch, stop, watched, flaky, hosts):
     from pipelines.commands.main import invoke
 
     if flaky:
@@ -90,7 +110,7 @@ def _work(arguments, scratch, stop, watched, flaky):
     told = {"changes": [], "outside": []}
     if watched:
         sys.addaudithook(lambda event, found: _count(event, found, watched, told, stop))
-    code = invoke(arguments)
+    code = (downloaded(arguments, hosts) if hosts else 0) or invoke(arguments)
     sys.stdout.flush()
     told = {**told, "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
     Path(scratch, "told").write_text(json.dumps(told))
@@ -102,13 +122,51 @@ def _count(event, found, watched, told, stop):
         return
     if event == "open" and not (found[2] or 0) & WRITES:
         return
-    path = os.fsdecode(found[0])
-    if not path.startswith(watched):
-        told["outside"] += [] if path.startswith("/dev/") else [f"{event} {path}"]
+    path = os.fsdecode(found[1 if event == "os.symlink" else 0])
+    if event in ("os.rename", "os.link"):  # where to
+        _note_outside(event, os.fsdecode(found[1]), watched, told)
+    if not inside(path, watched):
+        _note_outside(event, path, watched, told)
         return
     told["changes"].append(os.path.relpath(path, watched))
     if len(told["changes"]) == stop:
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _note_outside(event, path, watched, told):
+    if not inside(path, watched) and not path.startswith("/dev/"):
+        told["outside"].append(f"{event} {path}")
+
+
+def inside(path, folder):
+    """Tell whether a path, with no steps upwards in it, is that of a folder or of what lies in it."""
+    return (path == folder or path.startswith(f"{folder}/")) and ".." not in path.split("/")
+
+
+def downloaded(arguments, hosts):
+    """Download for `run RECIPE --out FOLDER` as it would itself, but from these hosts, which no recipe can name."""
+    from pipelines.engine import Engine, exit_code, explain
+    from pipelines.fetch.addresses import Network
+    from pipelines.jobs.fetch import fetch
+    from pipelines.jobs.match import pin_registry
+    from pipelines.run.directory import create_run
+    from pipelines.run.lock import locked
+    from pipelines.run.recipe import load_recipe
+    from pipelines.run.storage import Store
+
+    out = arguments[arguments.index("--out") + 1]
+    workers = int(arguments[arguments.index("--workers") + 1]) if "--workers" in arguments else 1
+    try:
+        with locked(Store(out)):
+            run = create_run(out, load_recipe(Path(arguments[1])))
+            run.store.sweep()
+            pin_registry(run)
+            engine = Engine(workers=workers) if workers > 1 else Engine("plain")
+            fetch(run, engine, Network(hosts, frozenset({"127.0.0.1"})))
+    except AssayError as error:  # told as the command line tells it
+        print(f"assay: {explain(error)}", file=sys.stderr)
+        return exit_code(error)
+    return 0
 
 
 def _flaky_store(share, seed, pace):

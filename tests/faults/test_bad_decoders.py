@@ -95,8 +95,9 @@ def test_a_crash_while_headers_are_read_costs_the_picture(tmp_path):
 
 @pytest.mark.faults
 @pytest.mark.timeout(600)
-def test_a_decoder_that_never_returns_costs_the_picture(tmp_path):
-    ends, _ = one_picture_lost(tmp_path, make(tmp_path, "endless"), "endless", ("--runner", "plain"))
+@pytest.mark.parametrize("how", [("--runner", "plain"), ("--workers", "2")])
+def test_a_decoder_that_never_returns_costs_the_picture(tmp_path, how):
+    ends, _ = one_picture_lost(tmp_path, make(tmp_path, "endless"), "endless", how)
     assert [end.returncode for end in ends] == [2]
     lines = [line for line in ends[0].stderr.splitlines() if line.startswith("assay: ")]
     assert len(lines) == 1

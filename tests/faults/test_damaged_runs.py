@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,14 @@ from pipelines.run.directory import open_run
 from pipelines.run.manifest import read_manifest, verify
 
 ROOT = Path(__file__).resolve().parents[2]
-HOOKS = Path(__file__).resolve().parent / "pyhooks"
+HERE = Path(__file__).resolve().parent
+
+#: What makes the clock of a process jump by decades at each look; see `pyhooks/sitecustomize.py`.
+JUMPING = {
+    **os.environ,
+    "PYTHONPATH": os.pathsep.join([str(HERE / "pyhooks"), str(HERE), str(ROOT)]),
+    "ASSAY_TEST_HARM": "clock",
+}
 
 
 def flip(path, place):
@@ -37,7 +45,7 @@ FILES += ["shards/shard-00000.tar", "shards/shard-00001.parquet", "thumbnails/pa
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_flipped_bit_in_a_finished_dataset_is_told_by_name_and_mended(whole, tmp_path, name):
+def test_a_flipped_bit_in_a_finished_dataset_is_told_by_name(whole, tmp_path, name):
     folder = tmp_path / "run"
     shutil.copytree(whole.folder, folder)
     flip(folder / name, 0.5)
@@ -128,22 +136,111 @@ def test_an_input_cut_after_it_was_ingested_is_told_and_read_anew(whole, tmp_pat
     assert done.json["content_hash"] == fresh.json["content_hash"]
 
 
+def test_a_clock_that_jumps_says_other_times_by_every_name():
+    asks = (
+        "import time, datetime, json; from datetime import datetime as d, timezone as z\n"
+        "print(json.dumps([time.time(), time.time_ns() / 1e9, d.now().timestamp(), d.now(z.utc).timestamp(),"
+        " d.utcnow().timestamp(), datetime.datetime.today().timestamp(), isinstance(d.now(), d)]))"
+    )
+    told = subprocess.run([sys.executable, "-W", "ignore", "-c", asks], capture_output=True, check=True, env=JUMPING)
+    *times, is_one = json.loads(told.stdout)
+    assert is_one
+    assert len(times) == 6
+    assert all(abs(moment - time.time()) > 86_400 for moment in times)
+
+
+def jumping(*words):
+    """Run `assay WORDS` by a clock that jumps by decades; return how it ended."""
+    return subprocess.run(assay_command(*words), capture_output=True, text=True, check=False, env=JUMPING)
+
+
 @pytest.mark.faults
 @pytest.mark.timeout(600)
 def test_a_clock_that_jumps_by_decades_changes_nothing(whole, tmp_path):
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(HOOKS), str(ROOT)]),
-        "ASSAY_TEST_HARM": "clock",
-    }
-    words = assay_command("run", whole.recipe, "--out", tmp_path / "run", "--json")
-    told = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
+    told = jumping("run", whole.recipe, "--out", tmp_path / "run", "--json")
     assert told.returncode == 0, told.stderr
     assert json.loads(told.stdout)["content_hash"] == whole.content_hash
     # once more, over parts whose files are from the future
     for path in (tmp_path / "run").rglob("*.json"):
         os.utime(path, (time.time() + 10**8, time.time() + 10**8))
     assert run(whole, tmp_path / "run", tmp_path / "say").json["content_hash"] == whole.content_hash
+
+
+#: Downloads and runs in a process of its own: `python -c THIS HOSTS run RECIPE --out FOLDER --json`.
+ASKING = """
+import json, sys
+from harm import downloaded
+from pipelines.commands.main import invoke
+hosts = {name: tuple(place) for name, place in json.loads(sys.argv[1]).items()}
+sys.exit(downloaded(sys.argv[2:], hosts) or invoke(sys.argv[2:]))
+"""
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(600)
+def test_a_clock_that_jumps_while_hosts_are_asked_lets_no_denied_picture_in(listed, tmp_path):
+    words = ["run", str(listed.recipe), "--out", str(tmp_path / "run"), "--runner", "plain", "--json"]
+    asking = [sys.executable, "-c", ASKING, json.dumps(listed.hosts), *words]
+    told = subprocess.run(asking, capture_output=True, text=True, check=False, env=JUMPING)
+    assert told.returncode == 0, told.stderr
+    assert json.loads(told.stdout)["content_hash"] == listed.content_hash
+    assert verify(open_run(str(tmp_path / "run"))) == []
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("days", [-2, 3650])
+def test_policies_that_another_clock_has_dated_are_asked_for_again(listed, tmp_path, days):
+    folder = tmp_path / "run"
+    shutil.copytree(listed.folder, folder)
+    for path in (folder / "policies" / "latest").rglob("*.json"):
+        facts = json.loads(path.read_text())
+        facts["fetched_at"] = (datetime.fromisoformat(facts["fetched_at"]) + timedelta(days=days)).isoformat()
+        path.write_text(json.dumps(facts))
+    for path in folder.glob("downloads/part-0000[01].*"):
+        path.unlink()
+    listed.server.log.clear()
+    words = ("run", listed.recipe, "--out", folder, "--runner", "plain", "--json")
+    done = command(tmp_path / "say", *words, hosts=listed.hosts)
+    assert done.json["content_hash"] == listed.content_hash
+    assert {r.host for r in listed.server.log if r.path == "/robots.txt"} == set(listed.hosts)
+    assert "/4.png" not in [request.path for request in listed.server.log]
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(600)
+def test_an_opt_out_holds_by_whatever_clock_it_came(whole, tmp_path):
+    folder, registry, key = tmp_path / "run", tmp_path / "registry.sqlite", tmp_path / "key.pem"
+    shutil.copytree(whole.folder, folder)
+    assert command(tmp_path / "say", "keygen", "--out", key).code == 0
+    assert jumping("optout", "init", registry).returncode == 0
+    for number in (1, 2):  # the second may well be dated before the first
+        added = jumping("optout", "add", registry, "--creator", f"artist {number}", "--requester", "the artist")
+        assert added.returncode == 0, added.stderr
+    applied = jumping("optout", "apply", folder, "--registry", registry, "--key", key, "--json")
+    assert applied.returncode == 0, applied.stderr
+    run = open_run(str(folder))
+    assert verify(run) == []
+    creators = [row for table in run.tables("samples", ["creator"]) for row in table.column("creator").to_pylist()]
+    kept = [row == "kept" for table in run.tables("ledger") for row in table.column("decision").to_pylist()]
+    left = {creator for creator, stays in zip(creators, kept, strict=True) if stays}
+    assert left
+    assert not left & {"artist 1", "artist 2"}
+    # a registry that was consulted at no believable time is asked for again; what it says still holds
+    checked = command(tmp_path / "say", "check", folder, "--registry", registry, "--json")
+    codes = {problem["code"] for problem in checked.json["problems"]}
+    assert codes == {"REGISTRY_OLD"}
+    shutil.copytree(whole.folder, tmp_path / "sane")
+    words = ("--registry", registry, "--key", key, "--json")
+    sane = command(tmp_path / "say", "optout", "apply", tmp_path / "sane", *words)
+    assert sane.json["after"] == json.loads(applied.stdout)["after"]
+    assert command(tmp_path / "say", "check", tmp_path / "sane", "--registry", registry).code == 0
+    # by a clock that jumps no check passes that should not
+    later = command(tmp_path / "say", "optout", "add", registry, "--creator", "artist 0", "--requester", "the artist")
+    assert later.code == 0
+    refused = jumping("check", tmp_path / "sane", "--registry", registry, "--json")
+    assert refused.returncode == 3
+    assert "UNAPPLIED_ENTRY" in {problem["code"] for problem in json.loads(refused.stdout)["problems"]}
 
 
 def test_two_jobs_on_one_run_are_kept_apart_by_owner_and_age(whole, tmp_path):

@@ -1,7 +1,10 @@
 """Disks that are full or read-only, and stores that fail one call in ten: one clear line, and a clean resume."""
 
+import json
+import os
 import resource
 import subprocess
+from pathlib import Path
 
 import pytest
 from harm import command, left_overs, small_disk
@@ -9,6 +12,12 @@ from making import assay_command
 
 from pipelines.run.directory import open_run
 from pipelines.run.manifest import verify
+
+#: Makes `flaky://` known to a process of its own.
+REGISTER = (
+    f"import sys, fsspec; sys.path.insert(0, {str(Path(__file__).resolve().parent / 'pyhooks')!r}); "
+    "fsspec.register_implementation('flaky', 'flaky_store.FlakyStore')"
+)
 
 
 def run(whole, folder, scratch, **settings):
@@ -68,6 +77,42 @@ def test_a_disk_that_becomes_read_only(whole, tmp_path):
         whole_again(whole, run(whole, disk, tmp_path / "say"), disk)
 
 
+@pytest.mark.faults
+@pytest.mark.timeout(600)
+def test_a_disk_that_is_read_only_from_the_start(whole, tmp_path):
+    with small_disk(tmp_path / "disk", "64m") as disk:
+        if disk is None:
+            pytest.skip("mounting a small disk needs root")
+        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+        done = run(whole, disk, tmp_path / "say")
+        assert done.code == 2
+        assert "Read-only file system" in done.line()
+        assert list(disk.iterdir()) == []
+        subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
+        whole_again(whole, run(whole, disk, tmp_path / "say"), disk)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(600)
+def test_a_full_disk_of_temporary_files(whole, tmp_path):
+    """A run on a store writes each file there first."""
+    with small_disk(tmp_path / "disk", "8k") as disk:
+        if disk is None:
+            pytest.skip("mounting a small disk needs root")
+        words = assay_command("run", whole.recipe, "--out", f"flaky://{tmp_path}/run", "--runner", "plain", "--json")
+        words[2] = f"{REGISTER}; {words[2]}"
+        environment = {**os.environ, "TMPDIR": str(disk), "ASSAY_TEST_HARM": "flaky:0:0"}
+        done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
+        assert done.returncode == 2, done.stderr
+        (line,) = done.stderr.strip().splitlines()
+        assert "No space left on device; free space and run the same command again, it resumes" in line
+        assert list(disk.iterdir()) == []
+        subprocess.run(["mount", "-o", "remount,size=64m", disk], check=True)
+        done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["content_hash"] == whole.content_hash
+
+
 def flaky(whole, folder, scratch, *how):
     words = ("run", whole.recipe, "--out", f"flaky://{folder}/run", "--runner", "plain", "--json")
     return command(scratch, *words, flaky=how)
@@ -124,6 +169,8 @@ def test_one_call_in_three_fails_and_the_steady_store_does_not(tmp_path, monkeyp
     draw, calls = random.Random(1), []
 
     class Flaky(LocalFileSystem):
+        protocol = "flaky"
+
         def info(self, path, **settings):
             calls.append(path)
             if draw.random() < 0.3:

@@ -4,13 +4,15 @@ import random
 import shutil
 
 import pytest
-from harm import command, left_overs, stages
+from harm import command, inside, left_overs, stages
+from making import sample, write_recipe, write_tar
 
+from pipelines.retraction.versions import chain_problems
 from pipelines.run.directory import open_run
 from pipelines.run.manifest import read_manifest, verify
 
-#: Kills of `assay run` by the artefact that it writes at that moment: 34. With the 23 of the other commands here and
-#: the 9 of `test_killed_processes` they are more than fifty.
+#: Kills of `assay run` by the artefact that it writes at that moment: 34. With the 24 of `replay`, `balance` and
+#: `optout apply` they are 58; `test_killed_processes` has those of workers and of jobs with workers.
 RUN_KILLS = {
     "samples": 4, "signals": 1, "policies": 1, "statistics": 2, "scores": 4, "thumbnails": 3, "duplicates": 4,
     "groups": 2, "ledger": 3, "balance": 1, "audit": 2, "shards": 5, "index": 1, "manifest": 1,
@@ -27,6 +29,14 @@ def points(seed, changes, kills):
     draw, by_stage = random.Random(seed), stages(changes)
     assert set(kills) <= set(by_stage), list(by_stage)
     return sorted(number for stage, count in kills.items() for number in draw.sample(by_stage[stage], count))
+
+
+@pytest.mark.parametrize(
+    ("path", "within"),
+    [("/a/run", True), ("/a/run/b", True), ("/a/run-evil/b", False), ("/a/run/../b", False), ("run/b", False)],
+)
+def test_what_lies_in_a_folder_is_told_from_what_lies_beside_it(path, within):
+    assert inside(path, "/a/run") == within
 
 
 def check_killed_run(whole, folder, stop):
@@ -112,3 +122,69 @@ def test_applying_opt_outs(whole, tmp_path):
         assert read_manifest(found)["content_hash"] == wanted
         assert verify(found) == []
         assert left_overs(folder) == []
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(900)
+def test_waiving_a_gate_at_each_write(whole, tmp_path):
+    """A waiver is a change like any other: killed at each of its writes, there is all of it or nothing."""
+    write_tar(tmp_path / "in" / "0.tar", *(sample(i) for i in range(8)))
+    recipe = write_recipe(
+        tmp_path,
+        tmp_path / "in",
+        audit={"groups": {"creator": {"kind": "creator"}}},
+        gates={"many": {"share": {"group": "creator", "value": "artist 1", "min": 0.9}}},
+    )
+    made = tmp_path / "made"
+    assert command(tmp_path / "say", "run", recipe, "--out", made, "--runner", "plain").code == 0
+    before = read_manifest(open_run(str(made)))["content_hash"]
+    shutil.copytree(made, tmp_path / "whole")
+
+    def waive(folder, **settings):
+        words = ("waive", folder, "many", "--by", "Ada", "--why", "a test", "--json")
+        return command(tmp_path / "say", *words, **settings)
+
+    done = waive(tmp_path / "whole", watched=tmp_path / "whole")
+    assert done.code == 0, done.err
+    for stop in range(1, len(done.changes) + 1):
+        folder = tmp_path / f"waive-{stop}"
+        shutil.copytree(made, folder)
+        assert waive(folder, stop=stop, watched=folder).code == -9
+        found = open_run(str(folder))
+        assert verify(found) + chain_problems(found) == []
+        body = read_manifest(found)
+        if body["content_hash"] == before:  # nothing of it: the same command again does it
+            assert waive(folder).code == 0
+            body = read_manifest(found)
+        else:  # all of it: a second waiver is refused
+            again = waive(folder)
+            assert again.code == 2
+            assert "waived already" in again.line()
+        assert body["content"]["parent"] == before
+        assert [gate["waiver"]["by"] for gate in body["content"]["gates"]] == ["Ada"]
+        assert verify(found) + chain_problems(found) == []
+        assert left_overs(folder) == []
+
+
+def documents(folder):
+    return {path.name: path.read_bytes() for path in folder.glob("*")}
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(900)
+def test_exporting_documents_at_each_write(whole, tmp_path):
+    def export(folder, **settings):
+        words = ("export", whole.folder, "--format", "all", "--out", folder, "--despite-check", "--json")
+        return command(tmp_path / "say", *words, **settings)
+
+    there = tmp_path / "whole"
+    done = export(there, watched=there)
+    assert done.code == 0, done.err
+    wanted = documents(there)
+    assert len(wanted) >= 6
+    for stop in range(1, len(done.changes) + 1):
+        folder = tmp_path / f"export-{stop}"
+        assert export(folder, stop=stop, watched=folder).code == -9
+        assert all(wanted[name] == data for name, data in documents(folder).items() if not name.startswith(".tmp-"))
+        assert export(folder).code == 0
+        assert documents(folder) == wanted

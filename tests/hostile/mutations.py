@@ -11,8 +11,8 @@ from PIL import Image, features
 #: Pictures are cheap; the count is the least that the whole corpus has.
 PICTURES = 5000
 
-#: MiB that a job's process may take over any of this. Over the 5,000 pictures it took 456 when measured; a scorer
-#: with a large model takes some hundreds more, a picture of the limit's size 12 a copy.
+#: MiB that a process may take over any of this; SECURITY.md states it. A job over the 5,000 pictures took 456 when
+#: measured; a scorer with a large model takes some hundreds more, a picture of the limit's size 12 a copy.
 MEMORY = 1500
 
 

@@ -8,13 +8,19 @@ import random
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from bounds import alone, bounded
 from harm import command
 from making import picture, write_recipe, write_tar
 from mutations import CAPTIONS, MEMORY, METADATA, words
 
+from filters.decoding import decode
 from filters.reasons import Reason
+from filters.registry import SCORERS
+from filters.scoring import Batch
+from pipelines.jobs.ingest import sample_row
 from pipelines.run.directory import open_run
-from pipelines.sources.base import ReadLimits
+from pipelines.run.recipe import FieldNames, Limits
+from pipelines.sources.base import ReadLimits, Record
 from pipelines.sources.parquet import ParquetSource
 
 LIMITS = ReadLimits(1 << 20, 1 << 20, 1 << 20)
@@ -31,6 +37,36 @@ def run(tmp_path, recipe):
     samples = [row for table in opened.tables("samples") for row in table.to_pylist()]
     ledger = [row for table in opened.tables("ledger") for row in table.to_pylist()]
     return samples, [row["primary_reason"] for row in ledger]
+
+
+def check_words(pairs):
+    """Read each pair as ingest does, and score its caption; return the counts of failures."""
+    scorers = [SCORERS[name]() for name in ("caption", "language")]
+    for scorer in scorers:
+        scorer.load()
+    image, found = picture(1, (24, 20)), collections.Counter()
+    limits = Limits(max_caption_bytes=2_000_000)
+    for number, (caption, metadata) in enumerate(pairs):
+        with bounded(f"pair {number}: {caption[:40]!r}, {metadata[:40]!r}"):
+            record = Record(str(number), image, caption, metadata)
+            row = sample_row(record, "a.tar", FieldNames(), limits)
+            batch = Batch([row["uid"]], [row["caption"] or ""], [image], [decode(image, 10_000)])
+            assert all(scorer.score(batch).num_rows == 1 for scorer in scorers)
+        found[row["failure"]] += 1
+    return found
+
+
+def test_each_wrong_caption_and_metadata_is_read_in_time():
+    pairs = [*((caption, b"{}") for caption in CAPTIONS.values()), *((b"a", body) for body in METADATA.values())]
+    found = alone(check_words, pairs)
+    assert found[Reason.CAPTION_NOT_UTF8.value] >= 3
+    assert found[Reason.BAD_METADATA.value] >= 5
+
+
+@pytest.mark.hostile
+@pytest.mark.timeout(900)
+def test_each_of_thousands_of_broken_captions_is_read_in_time():
+    assert sum(alone(check_words, list(words(4000))).values()) == 4000
 
 
 def test_captions_and_metadata_of_every_wrong_kind(tmp_path):
@@ -131,12 +167,15 @@ def check_tables(folder, count):
     folder.mkdir()
     for name, data in [*tables(), *broken(count)]:
         (folder / f"{name}.parquet").write_bytes(data)
-    source = ParquetSource(str(folder), "image", "caption", "key")
-    return {shard.name: [record.failure for record in source.records(shard, LIMITS)] for shard in source.shards()}
+    source, found = ParquetSource(str(folder), "image", "caption", "key"), {}
+    for shard in source.shards():
+        with bounded(shard.name):
+            found[shard.name] = [record.failure for record in source.records(shard, LIMITS)]
+    return found
 
 
-def test_tables_of_every_wrong_kind(tmp_path):
-    found = check_tables(tmp_path / "in", 8)
+def tables_through_the_job(tmp_path, count):
+    found = alone(check_tables, tmp_path / "in", count)
     assert found["good.parquet"] == [None, None]
     assert found["nothing.parquet"] == [Reason.UNREADABLE_SHARD]
     recipe = write_recipe(tmp_path, tmp_path / "in", kind="parquet", limits={"max_failures": 1.0})
@@ -150,9 +189,19 @@ def test_tables_of_every_wrong_kind(tmp_path):
     assert json.dumps(samples, default=str)
 
 
+def test_tables_of_every_wrong_kind(tmp_path):
+    tables_through_the_job(tmp_path, 8)
+
+
 @pytest.mark.hostile
 @pytest.mark.timeout(900)
-def test_hundreds_of_broken_tables(tmp_path):
-    found = check_tables(tmp_path / "in", 3000)
+def test_the_whole_job_over_two_hundred_broken_tables(tmp_path):
+    tables_through_the_job(tmp_path, 200)
+
+
+@pytest.mark.hostile
+@pytest.mark.timeout(900)
+def test_thousands_of_broken_tables(tmp_path):
+    found = alone(check_tables, tmp_path / "in", 3000)
     assert len(found) > 3000
     assert sum(1 for failures in found.values() if Reason.UNREADABLE_SHARD in failures) > 300

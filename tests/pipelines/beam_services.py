@@ -20,10 +20,11 @@ ENVIRONMENT = {
 
 
 class Services(NamedTuple):
-    """Addresses HOST:PORT of the job service and of the worker pool."""
+    """Addresses HOST:PORT of the job service and of the worker pool; the log of the pool and of its workers."""
 
     job: str
     pool: str
+    pool_log: Path
 
     @property
     def external(self) -> list[str]:
@@ -57,27 +58,34 @@ def wait_for(address: str, process: subprocess.Popen, seconds: float = 120) -> N
 
 
 @contextmanager
+def ended(process: subprocess.Popen):
+    """End the process with the block: asked to, and killed where it has not after 20 seconds."""
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@contextmanager
 def running(address: str, *arguments: str, log: Path, environment: dict[str, str] | None = None):
     """Run a Python module as a server until the block ends."""
     with log.open("wb") as stream:
         server = subprocess.Popen(
             [sys.executable, "-m", *arguments], env=environment or ENVIRONMENT, stdout=stream, stderr=stream
         )
-    try:
+    with ended(server):
         wait_for(address, server)
         yield server
-    finally:
-        server.terminate()
-        try:
-            server.wait(20)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
 
 
 @contextmanager
-def beam_services(folder: Path):
-    """Run both services until the block ends."""
+def beam_services(folder: Path, environment: dict[str, str] | None = None):
+    """Run both services until the block ends; `environment` is that of the workers."""
     job, pool = free_port(), free_port()
     runners = "apache_beam.runners"
     with (
@@ -89,6 +97,7 @@ def beam_services(folder: Path):
             f"{runners}.worker.worker_pool_main",
             f"--service_port={pool}",
             log=folder / "pool.log",
+            environment=environment,
         ),
     ):
-        yield Services(f"localhost:{job}", f"localhost:{pool}")
+        yield Services(f"localhost:{job}", f"localhost:{pool}", folder / "pool.log")

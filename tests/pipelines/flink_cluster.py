@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import yaml
-from beam_services import ENVIRONMENT, free_port
+from beam_services import ENVIRONMENT, ended, free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 SLOTS = 2
@@ -75,15 +75,8 @@ def _java(log: Path, options: str, *arguments: str):
     command = ["java", "-Xmx512m", *options.split(), "-cp", jars, *arguments]
     with log.open("wb") as stream:
         process = subprocess.Popen(command, stdout=stream, stderr=stream, env=ENVIRONMENT)
-    try:
+    with ended(process):
         yield process
-    finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 @contextmanager

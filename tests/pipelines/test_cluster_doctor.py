@@ -20,6 +20,7 @@ from pipelines.engine import Engine
 from pipelines.portable import cancel_on_flink
 
 SECONDS = 120.0
+JAR = "--flink_job_server_jar=/none/beam.jar"
 
 
 def failed(checks):
@@ -38,7 +39,7 @@ def test_the_canary_tells_where_it_ran_and_whether_the_place_is_shared(tmp_path)
         assert checks["workers seen"]["detail"].startswith("1 processes on 1 hosts")
 
         # workers that never end their parts: the doctor waits no longer than it was told, and cancels the job
-        found = cluster_checks(engine, Work(tmp_path, seconds=2), None, 3)
+        found = cluster_checks(engine, Work(tmp_path, seconds=2), out, 3)
         assert found[-1]["detail"].startswith("no end within 3 s")
         assert sorted(job_states(services.job).values()) == ["CANCELLED", "DONE"]
 
@@ -86,9 +87,9 @@ def test_what_cannot_be_reached_is_told_before_a_job_is_sent(tmp_path):
     ("runner", "options", "words"),
     [
         ("PortableRunner", [], "needs --job_endpoint"),
-        ("FlinkRunner", [], "starts a Flink of its own"),
-        ("FlinkRunner", ["--flink_master=x:1", "--paralelism=3"], "Beam does not know --paralelism"),
-        ("FlinkRunner", ["--flink_master=x:1", "--parallelism=three"], "does not understand"),
+        ("FlinkRunner", [JAR], "starts a Flink of its own"),
+        ("FlinkRunner", ["--flink_master=x:1", JAR, "--paralelism=3"], "Beam does not know --paralelism"),
+        ("FlinkRunner", ["--flink_master=x:1", "--parallelism=three"], "does not understand --parallelism"),
         ("PortableRunner", ["--job_endpoint=x:1", "--environment_type=EXTERNAL"], "needs --environment_config"),
     ],
 )
@@ -142,7 +143,7 @@ def flink_rest(overview, jobs=()):
 
 def test_flink_without_workers_of_another_version_or_without_the_jar_is_told():
     with flink_rest({"taskmanagers": 0, "slots-total": 0, "flink-version": "1.20.3"}) as flink:
-        options = (f"--flink_master={flink.address}", "--flink_job_server_jar=/none/beam.jar")
+        options = (f"--flink_master={flink.address}", JAR)
         told = failed(cluster_checks(Engine("FlinkRunner", options), Canary(None), None, SECONDS))
     assert "no TaskManager has reached it" in told["flink"]
     assert told["flink version"] == "the cluster runs Flink 1.20.3, --flink_version says 2.2"
@@ -150,9 +151,10 @@ def test_flink_without_workers_of_another_version_or_without_the_jar_is_told():
 
 
 def test_no_flink_at_the_address_is_told():
-    options = (f"--flink_master=127.0.0.1:{free_port()}",)
+    options = (f"--flink_master=127.0.0.1:{free_port()}", JAR)
     told = failed(cluster_checks(Engine("FlinkRunner", options), Canary(None), None, SECONDS))
     assert "is the JobManager up" in told["flink"]
+    assert told["storage"].startswith("not looked at: give --out URL")
 
 
 def test_only_the_driver_s_own_running_job_is_cancelled_on_flink():

@@ -39,6 +39,7 @@ def test_every_key_of_the_configuration_is_one_that_flink_knows():
 def test_the_doctor_sees_a_real_cluster(flink):
     options = (f"--flink_master={flink.rest}", "--flink_job_server_jar=/none/beam.jar")
     checks = {c["name"]: c for c in cluster_checks(Engine("FlinkRunner", options), Canary(None), None, 60)}
+    assert checks["options"]["ok"]
     assert checks["flink"]["ok"]
     assert f"1 TaskManagers, {SLOTS} slots" in checks["flink"]["detail"]
     assert "flink version" not in checks

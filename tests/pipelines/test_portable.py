@@ -6,7 +6,9 @@ import os
 import signal
 import subprocess
 import sys
+import tarfile
 import time
+from pathlib import Path
 
 import pytest
 from beam_services import ENVIRONMENT, beam_services, free_port
@@ -17,6 +19,8 @@ from filters.errors import BadInput
 from pipelines.commands.main import invoke
 from pipelines.engine import Engine, StageError, part_pipeline, run_parts
 from pipelines.run.directory import open_run
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +39,9 @@ def test_parts_run_in_processes_of_the_pool_and_the_runner_counts_them(services,
     assert len(list(tmp_path.glob("[0-9]"))) == 3
     assert os.getpid() not in processes(tmp_path)
     assert caplog.messages[-1] == "test: 3 failures, 3 parts, 9 samples, by the runner's counters"
+    told = [line for line in services.pool_log.read_text().splitlines() if "test part" in line]
+    assert len(told) == 3
+    assert all(line.endswith("1 failures (UNDECODABLE 1)") for line in told)
 
 
 def test_loopback_runs_in_the_driver_and_logs_each_part(services, tmp_path, caplog):
@@ -153,3 +160,34 @@ def test_every_stage_makes_the_same_dataset_on_portable_workers(services, tmp_pa
     for kind in ("external", "loopback"):
         options = getattr(services, kind)
         assert content_hash(recipe, tmp_path / kind, "--runner", "PortableRunner", *options) == expected
+
+
+@pytest.fixture
+def drawings(openclipart, tmp_path):
+    """300 real drawings of three shards, in three shards."""
+    folder = tmp_path / "drawings"
+    folder.mkdir()
+    for number in range(3):
+        with (
+            tarfile.open(openclipart / f"openclipart-{2 * number:05d}.tar") as source,
+            tarfile.open(folder / f"{number}.tar", "w") as target,
+        ):
+            for member in source.getmembers()[:300]:  # picture, words, facts
+                target.addfile(member, source.extractfile(member))
+    return folder
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(1200)
+def test_the_demo_s_recipe_makes_the_same_dataset_on_portable_workers(services, drawings, tmp_path):
+    """All stages with all models on real drawings: in a loop, in this process, and in processes of the pool."""
+    words = ["--set", f"input.path={drawings}", "--set", "shards.samples=100"]
+    runs = {"plain": ["plain"], "local": ["FnApiRunner"], "external": ["PortableRunner", *services.external]}
+    found = {
+        name: content_hash(ROOT / "examples/openclipart.yaml", tmp_path / name, *words, "--runner", *runner)
+        for name, runner in runs.items()
+    }
+    assert len(set(found.values())) == 1, found
+    opened = open_run(str(tmp_path / "external"))
+    assert opened.rows("scores") == opened.rows("ledger") == 300
+    assert len(opened.parts("scores")) == 3

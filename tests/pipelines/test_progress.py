@@ -3,6 +3,7 @@
 import json
 import logging
 import subprocess
+import time
 
 import pytest
 from making import assay_command, sample, write_recipe, write_tar
@@ -11,7 +12,7 @@ from filters.errors import BadInput
 from pipelines.commands.common import _taken
 from pipelines.commands.main import invoke
 from pipelines.part_report import reported
-from pipelines.progress import Meter, announce, clear_meters, interval, planned, read_meters
+from pipelines.progress import Meter, Stillness, announce, clear_meters, interval, planned, read_meters, shown
 from pipelines.run.storage import Store
 
 
@@ -108,3 +109,22 @@ def test_the_engine_s_own_words_are_taken_out_of_those_for_beam():
     assert _taken(["--logger=x"], "--log") == (None, ["--logger=x"])
     with pytest.raises(BadInput, match="give its value"):
         _taken(["--log"], "--log")
+
+
+def test_a_stage_that_stands_still_says_so_and_says_it_again(store):
+    stillness = Stillness("score", 300.0)
+    meter = Meter(store, "score", 0)
+    told = []
+    for clock in (0.0, 200.0, 301.0, 400.0, 602.0):
+        told.append(stillness.line(read_meters(store, "score"), clock))
+    assert [line is not None for line in told] == [False, False, True, False, True]
+    assert str(told[2]).startswith("score: nothing has moved for 300 s; a worker may be dead")
+    meter.count()
+    meter.flush()
+    assert stillness.line(read_meters(store, "score"), 950.0) is None
+
+
+def test_whoever_waits_is_told_that_nothing_moves(store, capsys):
+    with shown(store, "score", 10, still=0.2):
+        time.sleep(0.6)
+    assert "score: nothing has moved for 0 s" in capsys.readouterr().err

@@ -8,7 +8,7 @@ import sys
 import time
 
 import pytest
-from beam_services import free_port
+from beam_services import beam_services, free_port
 from making import assay_command, sample, write_recipe, write_tar
 from s3_server import BUCKET, child_environment, in_this_process, printed_json, s3_server
 
@@ -58,6 +58,28 @@ def test_the_dataset_is_that_of_a_disk_and_of_memory(made, tmp_path, capsys):
     for out in (tmp_path / "run", "memory://assay/run"):
         assert invoke(["run", str(recipe), "--out", str(out), "--runner", "plain", "--json"]) == 0
         assert printed_json(capsys)["content_hash"] == told["content_hash"]
+
+
+def made_elsewhere(recipe, name, server, *words):
+    """The content hash of a run on S3 by other workers than the driver."""
+    command = assay_command("run", recipe, "--out", f"s3://{BUCKET}/runs/{name}", "--json", *words)
+    done = subprocess.run(command, capture_output=True, text=True, env=child_environment(server))
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)["content_hash"]
+
+
+@pytest.mark.e2e
+def test_worker_processes_make_the_same_dataset_on_s3(made, server):
+    recipe, told = made
+    assert made_elsewhere(recipe, "workers", server, "--workers", 2) == told["content_hash"]
+
+
+@pytest.mark.e2e
+def test_portable_workers_make_the_same_dataset_on_s3(made, server, tmp_path):
+    recipe, told = made
+    with beam_services(tmp_path, child_environment(server)) as services:
+        words = ["--runner", "PortableRunner", *services.external]
+        assert made_elsewhere(recipe, "portable", server, *words) == told["content_hash"]
 
 
 def test_status_tells_stage_parts_rows_and_rate(made, capsys):

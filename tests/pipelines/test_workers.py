@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from making import assay_command, sample, write_recipe, write_tar
 
 from filters.errors import BadInput
 from pipelines.engine import Engine, StageError, run_parts
-from pipelines.workers import WorkerDied, _manner
+from pipelines.workers import WorkerDied, _manner, watched
 
 
 class Work:
@@ -96,6 +97,44 @@ def test_workers_end_when_their_job_is_killed(tmp_path):
     while (left := [pid for pid in workers if Path(f"/proc/{pid}").exists()]) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert left == []
+
+
+def test_an_interrupt_gives_the_hook_of_threads_back():
+    """As the user's Ctrl-C reaches the thread that waits for the workers."""
+
+    class Interrupted:
+        def cause_of_death(self, crashes_only=False):
+            raise KeyboardInterrupt
+
+    before = threading.excepthook
+    with pytest.raises(KeyboardInterrupt):
+        watched(Interrupted(), lambda: time.sleep(0.5))
+    assert threading.excepthook is before
+
+
+class Threads:
+    """Each part leaves what a worker's environment says of threads, and how many torch takes by itself."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def load(self):
+        """Nothing to load."""
+
+    def run(self, index):
+        import torch
+
+        (self.folder / str(index)).write_text(f"{os.environ['OMP_NUM_THREADS']} {torch.get_num_threads()}")
+
+
+def test_torch_takes_no_more_threads_in_a_worker_than_its_share(tmp_path):
+    """As against what the job's own environment says, which holds for the whole job."""
+    cores = len(os.sched_getaffinity(0))
+    program = "from test_workers import *; run_parts(Engine(workers=2), 'test', Threads(Path(sys.argv[1])), range(2))"
+    environment = {**os.environ, "OMP_NUM_THREADS": str(cores + 2)}
+    subprocess.run([sys.executable, "-c", program, str(tmp_path)], env=environment, check=True)
+    told = {path.read_text() for path in tmp_path.iterdir()}
+    assert told == {f"{max(1, cores // 2)} {max(1, cores // 2)}"}
 
 
 def test_several_workers_make_the_same_dataset_as_one(tmp_path):

@@ -1,7 +1,8 @@
 """The training configuration refuses what cannot be, with file, line and key."""
 
+import re
 from pathlib import Path
-from typing import get_args
+from typing import Literal, get_args, get_origin
 
 import pytest
 import yaml
@@ -97,7 +98,21 @@ def test_examples_are_whole(name):
     assert yaml.safe_load(path.read_text())["version"] == 1
 
 
-def test_every_knob_says_what_it_is():
+#: What a description's source looks like: a paper, another named source, or ours.
+SOURCE = re.compile(r"arXiv:\d{4}\.\d{4,5}|\(source: |\bours\b")
+
+#: Numbers that nobody chose for their effect.
+NO_CHOICE = {"version", "seed", "data.seed"}
+
+
+def is_choice(field):
+    """Whether a knob's default is a number, numbers, or one of several words."""
+    values = field.default if isinstance(field.default, list | tuple) else [field.default]
+    numbers = values and all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+    return bool(numbers) or (len(get_args(field.annotation)) > 1 and get_origin(field.annotation) is Literal)
+
+
+def test_every_knob_says_what_it_is_and_where_its_default_comes_from():
     from training.config import Config
 
     def fields(model):
@@ -108,8 +123,11 @@ def test_every_knob_says_what_it_is():
             elif hasattr(field.annotation, "model_fields"):
                 yield from ((f"{name}.{inner}", text) for inner, text in fields(field.annotation))
             else:
-                yield name, field.description
+                yield name, field
 
     found = dict(fields(Config))
     assert len(found) > 60
-    assert [name for name, text in found.items() if not text] == []
+    assert [name for name, field in found.items() if not field.description] == []
+    chosen = {name: field.description for name, field in found.items() if name not in NO_CHOICE and is_choice(field)}
+    assert len(chosen) > 50
+    assert [name for name, text in chosen.items() if not SOURCE.search(text)] == []

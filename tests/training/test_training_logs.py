@@ -9,7 +9,7 @@ from tiny import EndlessFeed, curve, run, tiny, trainer
 from torch import nn
 
 from filters.errors import BadInput
-from training.activity import block_of, watched
+from training.activity import block_of, gradients_by_block, watched
 from training.recorder import Recorder, read_metrics
 from training.signals import Interrupts
 
@@ -24,7 +24,7 @@ def losses(folder):
 def test_watching_changes_no_number_of_the_training(tmp_path, stage):
     run(tiny(*LOGGED, "autoencoder.steps=6"), tmp_path / "seen", stage=stage)
     run(tiny("loop.steps=6", "logs.histograms=1000", "autoencoder.steps=6"), tmp_path / "blind", stage=stage)
-    plain = [row for row in losses(tmp_path / "seen") if "by_tensor" not in row[2]]
+    plain = [row for row in losses(tmp_path / "seen") if "gradient_by" not in row[2]]
     assert len(plain) > 10
     assert plain == losses(tmp_path / "blind")
 
@@ -41,7 +41,9 @@ def test_event_files_hold_loss_by_level_gradients_activations_and_dead_units(tmp
         ".".join(tag.split(".")[:1]) for tag in tags["scalars"]
     }
     assert "denoiser/gradient_by_tensor" in tags["histograms"]
-    blocks = [tag for tag in tags["histograms"] if tag.startswith("denoiser/activation/")]
+    kinds = ("denoiser/activation/", "denoiser/gradient_by_block/")
+    blocks = [tag for tag in tags["histograms"] if tag.startswith(kinds)]
+    assert {tag.rpartition("/")[0] + "/" for tag in blocks} == set(kinds)
     assert {"down_blocks.0", "up_blocks.0"} <= {tag.rpartition("/")[2] for tag in blocks}
     for tag in blocks:
         seen = events.Histograms(tag)
@@ -49,9 +51,23 @@ def test_event_files_hold_loss_by_level_gradients_activations_and_dead_units(tmp
         assert all(event.histogram_value.num > 0 for event in seen)
 
 
-def test_the_csv_has_quartiles_of_activations_and_dead_units_by_block(tmp_path):
+def test_gradient_values_are_taken_at_even_distances_over_a_blocks_tensors_in_order():
+    tensors = [torch.arange(2500.0), torch.full((7,), -1.0), torch.arange(2500.0, 5000.0).reshape(50, 50)]
+    found = gradients_by_block(["a", "b", "a"], tensors)
+    assert found == {"a": [float(value) for value in range(0, 5000, 5)], "b": [-1.0] * 7}
+    many = gradients_by_block(["c"] * 900, [torch.ones(3)] * 900)
+    assert len(many["c"]) == 900
+    assert len(gradients_by_block(["d"], [torch.zeros(1025)])["d"]) == 513
+
+
+def test_the_csv_has_quartiles_of_activations_gradients_and_dead_units_by_block(tmp_path):
     run(tiny("loop.steps=3"), tmp_path)
     names = {row[2] for row in read_metrics(tmp_path / "metrics.csv")}
+    assert {f"denoiser/gradient_by_block/up_blocks.0/q{part}" for part in (0, 25, 50, 75, 100)} <= names
+    low, high = (
+        float(curve(tmp_path, f"denoiser/gradient_by_block/mid_block.resnets.0/q{q}")[0][1]) for q in (0, 100)
+    )
+    assert low < 0 < high
     assert "denoiser/activation/down_blocks.0/q50" in names
     share = float(curve(tmp_path, "denoiser/dead_units/down_blocks.0")[0][1])
     assert 0 <= share <= 1

@@ -206,7 +206,7 @@ def test_a_damaged_checkpoint_is_named(tmp_path):
 )
 def test_running_out_of_memory_names_the_knobs(error):
     words = r"step 8: halve data.batch \(now 8\) and double loop.accumulate"
-    with pytest.raises(BadInput, match=words) as found, memory_errors("denoiser", 7, tiny()):
+    with pytest.raises(BadInput, match=words) as found, memory_errors("denoiser", "in step 8", tiny()):
         raise error
     assert "denoiser.checkpointing" in str(found.value)
     assert "\n" not in str(found.value)
@@ -223,5 +223,5 @@ def test_a_batch_too_large_for_the_machine_is_a_clear_error(tmp_path):
 
 
 def test_other_errors_stay_what_they_are():
-    with pytest.raises(RuntimeError, match="a bug"), memory_errors("denoiser", 0, tiny()):
+    with pytest.raises(RuntimeError, match="a bug"), memory_errors("denoiser", "in step 1", tiny()):
         raise RuntimeError("a bug")

@@ -116,6 +116,8 @@ def load_autoencoder(path: str) -> nn.Module:
         chosen: Any = AutoencoderKL if kind == "AutoencoderKL" else AutoencoderTiny
         network = chosen.from_pretrained(place, subfolder=inside, local_files_only=True, use_safetensors=True)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
+        if not folder.exists():  # diffusers then tells of a hub that it was not allowed to ask
+            raise BadInput(f"autoencoder.path: {path}: no such folder, nor a model in the hub's local cache") from None
         raise BadInput(f"autoencoder.path: cannot load {path} ({first_line(error)})") from None
     return freeze(network)
 

@@ -50,14 +50,19 @@ def fair_name(named: str, scale: float) -> str:
     return f"{direction.name}@{direction.digest} x {scale:g}"
 
 
+def require_scale(scale: float) -> None:
+    """Raise `BadInput` for an impossible scale of the guidance."""
+    if not 0 < scale <= _MOST_SCALE:
+        raise BadInput(f"--fair-scale {scale:g}: above 0, at most {_MOST_SCALE:g}")
+
+
 def fair_of(named: str, scale: float, model: Model, run: Run | None, folder: Path, say: Callable[[str], None]) -> Fair:
     """Return the guidance along a direction, its probe read from `folder` or learned now.
 
     Raises `BadInput` for an impossible scale, an unknown direction, no dataset, too few pictures, and where the
     latents do not tell the attribute.
     """
-    if not 0 < scale <= _MOST_SCALE:
-        raise BadInput(f"--fair-scale {scale:g}: above 0, at most {_MOST_SCALE:g}")
+    require_scale(scale)
     direction = load_direction(named)
     stated = diversifier_of(direction.stated_by.axes) if direction.stated_by is not None else None
     if stated is not None and direction.stated_by is not None and direction.stated_by.axis not in stated.axes.axes:

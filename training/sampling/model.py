@@ -11,7 +11,8 @@ import torch
 
 from filters.encoders.torchvision_fix import ensure_torchvision
 from filters.errors import BadInput, first_line
-from training.checkpoints import checkpoints, verified_facts
+from training.checkpoints import newest as newest  # named here for all that loads models
+from training.checkpoints import verified_facts
 from training.contents import CONFIG, INDEX
 from training.models.autoencoder import Codec, load_autoencoder
 from training.models.text import TextEncoder
@@ -83,12 +84,6 @@ class Model:
         config = self.network.config
         levels = config.get("block_out_channels")
         return self.codec.factor * (2 ** (len(levels) - 1) if levels else int(config.patch_size))
-
-
-def newest(path: Path) -> Path:
-    """Return the checkpoint: the folder itself, or the newest one of a training's folder. Raises `BadInput`."""
-    found = checkpoints(path)
-    return found[-1][1] if found else path
 
 
 def load_model(path: Path, running: Running) -> Model:

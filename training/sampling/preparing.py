@@ -228,7 +228,7 @@ def _decoded(data: bytes, path: Path) -> Image.Image:
     try:
         return decode(data).image
     except Undecodable as error:
-        raise BadInput(f"{path}: {error.detail}") from None
+        raise BadInput(f"{path}: is no picture that can be read ({error.detail})") from None
 
 
 def _read(path: Path) -> bytes:

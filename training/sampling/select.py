@@ -49,15 +49,21 @@ def ranks(values: np.ndarray) -> np.ndarray:
     return found
 
 
+def require_criteria(criteria: Sequence[str]) -> None:
+    """Raise `BadInput` for a criterion that there is none of."""
+    for name in criteria:
+        if name not in CRITERIA:
+            raise BadInput(f"--select {name}: no such criterion; of {', '.join(CRITERIA)}")
+
+
 def selector_of(criteria: Sequence[str], encoder: str) -> Selector:
     """Return the selector of some criteria, loaded. Raises `BadInput` for an unknown one or a model that is missing.
 
     `encoder`: URI of the image-text encoder for similarity.
     """
+    require_criteria(criteria)
     chosen: list[tuple[str, Scorer]] = []
     for name in criteria:
-        if name not in CRITERIA:
-            raise BadInput(f"--select {name}: no such criterion; of {', '.join(CRITERIA)}")
         scorer: Scorer = _scorer(name, encoder)
         scorer.load()
         chosen.append((name, scorer))

@@ -50,6 +50,10 @@ def test_lineage_and_attribution_name_an_adapter_as_any_checkpoint(adapter, subj
     assert invoke(["attribution", str(path), "--pool", "10.00", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["exposures"] == facts["samples"] == 16
+    assert invoke(["attribution", str(adapter), "--pool", "10.00", "--json"]) == 0  # the newest one of the folder
+    assert json.loads(capsys.readouterr().out) == found
+    assert invoke(["lineage", str(adapter), "--run", str(subject / "run"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["checkpoint"]["sha256"] == facts["checkpoint"]
     from training.data.exposure import load_exposure
 
     uid = next(iter(load_exposure(path).counts()))

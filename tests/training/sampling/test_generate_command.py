@@ -6,9 +6,11 @@ import shutil
 import signal
 import subprocess
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
 from making import assay_command
 from PIL import Image
 from training_runs import copy_run, drawing
@@ -187,6 +189,53 @@ def test_bad_input_is_one_line_and_exit_code_two(asked, tmp_path, capsys, more, 
     error = capsys.readouterr().err.splitlines()
     assert words in error[-1]
     assert not [path for path in tmp_path.glob("out/*") if path.suffix == ".png"]
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--candidates", "2", "--select", "technical,nope"], "--select nope: no such criterion"),
+        (["--fair-axis", "nope"], "--fair-axis nope: no such direction"),
+        (["--fair-axis", "brightness", "--fair-scale", "0"], "--fair-scale 0"),
+        (["--image", "{page}"], "is no picture that can be read"),
+        (["--image", "{picture}", "--mask", "{page}"], "is no picture that can be read"),
+        (["--scheduler", "nope"], "nope"),
+    ],
+)
+def test_wrong_names_and_files_are_told_alone_and_before_any_work(asked, tmp_path, capsys, more, words):
+    (tmp_path / "page.yaml").write_bytes(b"\xff\xfe no picture")
+    (tmp_path / "picture.png").write_bytes(drawing(3))
+    places = {"page": tmp_path / "page.yaml", "picture": tmp_path / "picture.png"}
+    assert invoke(asked(*(word.format(**places) for word in more))) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert words in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_development_chain_is_told_with_the_pictures(asked, capsys):
+    assert invoke(asked("--mark", "noise")) == 0
+    assert "signed with a DEVELOPMENT chain" in capsys.readouterr().err
+
+
+def test_a_compiled_denoiser_makes_the_same_pictures(asked, model, trained, tmp_path, monkeypatch):
+    from torch._dynamo.utils import counters
+
+    from training.sampling.model import Running, load_model
+    from training.sampling.sample import Request, Sampler, Settings
+
+    torch._dynamo.reset()
+    # torch's tracer in front of plain operators: all of `torch.compile` but the minutes of generating code
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    before = counters["stats"]["unique_graphs"]
+    assert invoke(asked("--mark", "noise", "--compile")) == 0
+    assert counters["stats"]["unique_graphs"] > before
+    assert pictures(tmp_path / "out") == ["p00000-s0.png"]
+    settings, request = Settings("ddim", 2, 2.0, 16, 16), Request(["a cat"], [""], [7])
+    compiled = load_model(trained("latent"), Running(device="cpu", compile=True))
+    before = counters["stats"]["unique_graphs"]
+    made = Sampler(compiled, settings).sample(request)
+    assert counters["stats"]["unique_graphs"] > before
+    assert (made == Sampler(model("latent"), settings).sample(request)).all()
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(asked, tmp_path, capsys):
