@@ -37,4 +37,5 @@ def _advice(where: str, stage: str, doing: str, config: Config) -> str:
     if config.loop.precision == "fp32" and where == "the GPU":
         knobs.append("set loop.precision bf16")
     knobs.append(f"or lower data.buckets.resolution (now {config.data.buckets.resolution})")
-    return f"{stage}: {where} ran out of memory {doing}: {'; '.join(knobs)}"
+    words = f"{stage}: {where} ran out of memory {doing}: {'; '.join(knobs)}"
+    return f"{words}. Changed, it is another configuration, which wants another --out"
