@@ -161,8 +161,9 @@ def _open_sqlite(path: Path, create: bool) -> HallmarkRegistry:
             raise BadInput(f"{path}: cannot be made ({error.strerror})") from None
     database = SqliteDatabase(path)
     try:
-        application = database.rows("PRAGMA application_id")[0][0]
+        # The tables first: another process may make both in between, and what has tables then has its mark, too.
         tables = {str(row[0]) for row in database.rows("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        application = database.rows("PRAGMA application_id")[0][0]
         if application != _APPLICATION and tables:
             raise BadInput(f"{path}: a database, but no register of hallmarks")
         if _TABLE not in tables:

@@ -4,6 +4,7 @@ import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timezone
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -116,6 +117,19 @@ def test_several_workers_make_and_fill_one_register(url):
         list(pool.map(work, range(1, 5)))
     with open_register(url) as register:
         assert register.count() == 20
+
+
+def test_workers_that_open_one_new_register_at_the_same_moment_all_get_it(tmp_path):
+    together = Barrier(4)
+
+    def opened(path):
+        together.wait(30)
+        with open_register(path, create=True) as register:
+            return register.count()
+
+    with ThreadPoolExecutor(4) as pool:
+        for number in range(25):
+            assert list(pool.map(opened, [str(tmp_path / f"{number}.sqlite")] * 4)) == [0] * 4
 
 
 def test_what_is_no_register_is_refused_by_name(tmp_path):
