@@ -23,6 +23,7 @@ from benchmarks.score_inputs import records
 
 #: Hosts over which Assay's list spreads the pictures; all are the one server.
 HOSTS = tuple(f"h{number}.test" for number in range(40))
+#: Samples of a shard at most. There are always two: clip-retrieval waits for ever where a loading process has none.
 _SHARD = 500
 
 
@@ -42,6 +43,11 @@ class Pictures:
     def shards(self) -> Path:
         """The folder of WebDataset shards."""
         return self.folder / "shards"
+
+    @property
+    def each(self) -> int:
+        """Samples of a shard, but for the last."""
+        return max(1, min(_SHARD, -(-self.count // 2)))
 
     @property
     def rows(self) -> Path:
@@ -77,8 +83,8 @@ def make_pictures(images: Path, folder: Path, count: int) -> Pictures:
         path.with_suffix(".txt").write_text(record.caption, encoding="utf-8")
         lines.append(json.dumps({"text": record.caption, "images": [str(path)]}))
     captions = [record.caption for record in found]
-    for start in range(0, len(found), _SHARD):
-        _write_shard(made, names[start : start + _SHARD], captions[start : start + _SHARD], start // _SHARD)
+    for start in range(0, len(found), made.each):
+        _write_shard(made, names[start : start + made.each], captions[start : start + made.each], start // made.each)
     made.rows.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return made
 

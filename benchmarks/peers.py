@@ -97,7 +97,7 @@ def jobs(server: Callable[[Pictures], int], weights: Path) -> list[Job]:
     def embed_theirs(python: str, pictures: Pictures, folder: Path) -> list[str]:
         tars = f"{pictures.shards}/{{00000..{len(list(pictures.shards.iterdir())) - 1:05d}}}.tar"
         script = str(Path(__file__).with_name("clip_retrieval_child.py"))
-        return [python, script, tars, "jpg", str(weights), ARCH, str(min(pictures.count, 500))]
+        return [python, script, tars, "jpg", str(weights), ARCH, str(pictures.each)]
 
     def phash_ours(pictures: Pictures, folder: Path) -> list[str]:
         near = {"exact": True, "phash_distance": 4, **NO_LIKENESS}

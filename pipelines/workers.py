@@ -20,8 +20,8 @@ from filters.cores import available_cores
 from filters.errors import AssayError
 from pipelines.worker import work_for
 
-#: What the server imports that workers are forked from: Beam's worker, and the work of every stage, which each worker of
-#: each stage would import anew (0.8 s). None of them starts a thread or loads a model when imported.
+#: What the server imports that workers are forked from: Beam's worker, and the work of every stage, which each worker
+#: of each stage would import anew (0.8 s). None of them starts a thread or loads a model when imported.
 _PRELOADED = (
     "pipelines.worker",
     *(f"pipelines.jobs.{stage}" for stage in ("ingest", "fetch", "match", "score", "complete", "groups", "dedup")),

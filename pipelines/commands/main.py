@@ -66,7 +66,8 @@ COMMANDS = {
 }
 
 
-#: Errors of disks and permissions, which a user can act on; every other is a defect and shows its traceback.
+#: Errors of disks and permissions, which a user can act on, as on every error that names its file; any other is a
+#: defect and shows its traceback.
 _TOLD = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 
 
@@ -150,7 +151,7 @@ def invoke(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        if error.errno not in _TOLD:
+        if error.errno not in _TOLD and not (error.filename and error.strerror):
             raise
         from pipelines.engine import explain
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import fsspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -33,6 +32,7 @@ from pipelines.run.recipe_duplicates import Duplicates
 from pipelines.run.schema import CONTAMINATION
 from pipelines.run.steady import StoreRefused
 from pipelines.run.storage import Store, sha256_stream
+from pipelines.sources.listing import opened_file
 
 CONTAMINATION_FILE = "duplicates/contamination.parquet"
 
@@ -80,7 +80,7 @@ def against_state(places: Sequence[str]) -> list[object]:
             state.append([run.marker("ledger", i).facts.get("content") for i in run.parts("ledger")])
         else:
             try:
-                with fsspec.open(place, "rb") as stream:
+                with opened_file(place) as stream:
                     state.append(sha256_stream(stream))
             except (OSError, ValueError, ImportError) as error:
                 raise BadInput(f"duplicates.against: {place}: no run and no file that can be read ({error})") from None
@@ -138,7 +138,7 @@ def _run_set(run: Run, embeddings: bool) -> OtherSet:
 
 def _file_set(place: str, embeddings: bool) -> OtherSet:
     try:
-        with fsspec.open(place, "rb") as stream:
+        with opened_file(place) as stream:
             file = pq.ParquetFile(stream)
             wanted = [name for name in _COLUMNS if name in file.schema_arrow.names]
             table = file.read(columns=wanted, use_threads=False)

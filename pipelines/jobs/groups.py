@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 
-import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -26,6 +25,7 @@ from pipelines.run.directory import Run
 from pipelines.run.parts import PartWriter, fingerprint, finished, part_name
 from pipelines.run.recipe import Recipe
 from pipelines.run.schema import SAMPLES, groups_schema
+from pipelines.sources.listing import opened_file
 
 VERSION = "1"
 
@@ -115,7 +115,7 @@ def check_columns(recipe: Recipe) -> None:
 def _check_label_columns(path: str, groups: Iterable[Group]) -> None:
     """Refuse a file of labels that cannot be read or lacks a column that a group reads. Raises `BadInput`."""
     try:
-        with fsspec.open(path, "rb") as stream:
+        with opened_file(path) as stream:
             names = pq.ParquetFile(stream).schema_arrow.names
     except (pa.ArrowException, OSError, ValueError, ImportError) as error:
         raise BadInput(f"audit.labels: {path}: no readable parquet ({first_line(error)})") from None
@@ -182,7 +182,7 @@ def labels_digest(path: str) -> str:
     """Return the SHA-256 of a file of labels. Raises `BadInput` where it cannot be read."""
     digest = hashlib.sha256()
     try:
-        with fsspec.open(path, "rb") as stream:
+        with opened_file(path) as stream:
             while chunk := stream.read(1 << 20):
                 digest.update(chunk)
     except (OSError, ValueError, ImportError) as error:
@@ -194,7 +194,7 @@ def labels_digest(path: str) -> str:
 def read_labels(path: str, digest: str) -> pa.Table:
     """Return a parquet file of labels; `digest` keeps a changed file from being taken for the old one."""
     try:
-        with fsspec.open(path, "rb") as stream:
+        with opened_file(path) as stream:
             return pq.ParquetFile(stream).read(use_threads=False)
     except (pa.ArrowException, OSError) as error:
         raise BadInput(f"audit.labels: {path}: no readable parquet ({first_line(error)})") from None

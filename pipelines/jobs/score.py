@@ -86,7 +86,7 @@ class Score:
         return "similarity" in recipe.scorers and not recipe.similarity.model.startswith("builtin:")
 
     def run(self, index: int) -> None:
-        """Write `scores`, `embeddings`, `evidence` and `thumbnails` part `index`."""
+        """Write `scores`, `embeddings`, `evidence`, `thumbnails` part `index`; unwanted thumbnails are empty."""
         store, name, wanted = self.run_dir.store, part_name("scores", index, ""), self.wanted(index)
         if finished(store, name, wanted):
             return
@@ -130,6 +130,7 @@ class Score:
         cascade = [str(rule) for rule in recipe.filter_rules()] if recipe.cascade else None
         # A run of before drafts must not go on with them.
         more = ["drafts"] if drafts(scorers) else []
+        more += [] if recipe.thumbnails else ["no thumbnails"]
         return fingerprint("score", VERSION, content, self.statistics, versions, settings, cascade, *more)
 
 
@@ -189,6 +190,7 @@ def score_rows(
         scorer.load()
     threads = available_cores()
     side = _side(run, scorers)
+    pictured = run.recipe.thumbnails and only is None
     waiting: deque[Future[Scored]] = deque()
     with (
         guarded(run.store, "score", meter.part) as guard,
@@ -196,7 +198,7 @@ def score_rows(
     ):
         for raw in _raw(run, shard, samples, meter, only):
             limit = run.recipe.limits.max_pixels
-            waiting.append(pool.submit(score_batch, scorers, raw, limit, rules, only is None, side, guard))
+            waiting.append(pool.submit(score_batch, scorers, raw, limit, rules, pictured, side, guard))
             if len(waiting) > threads:
                 yield _counted(meter, waiting.popleft().result())
         while waiting:

@@ -12,6 +12,7 @@ import fcntl
 import json
 import os
 import socket
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -63,8 +64,12 @@ def locked(store: Store) -> Iterator[None]:
 def _opened(store: Store, path: Path) -> IO[str]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # no link: the file is emptied, and a run may come from strangers
-        return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666), "r+")
+        # no link, no pipe: the file is read and emptied, and a run may come from strangers
+        number = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+        if not stat.S_ISREG(os.fstat(number).st_mode):
+            os.close(number)
+            raise BadInput(f"{path}: is no plain file; remove it, or use another path")
+        return os.fdopen(number, "r+")
     except OSError as error:
         if error.errno not in _NO_PLACE:
             raise

@@ -163,6 +163,9 @@ class Recipe(_Model):
     cascade: bool = Field(
         False, description="run costly scorers only on samples that no rule has dropped yet; same samples are kept"
     )
+    thumbnails: bool = Field(
+        True, description="keep a small picture (2 KB) of each sample that may be shown, for report and dashboard"
+    )
     scorers: list[str] = Field(list(DEFAULT), min_length=1, description="scorers to run, of those that exist")
     rules: dict[str, Bounds] = Field({}, description="bounds by rule name")
     rights: Rights = Rights()
@@ -249,9 +252,10 @@ class Recipe(_Model):
         return found
 
     def content(self) -> dict[str, Any]:
-        """Return what the manifest's content hash covers: all but the places of input, lists, sets and keys."""
+        """Return what the manifest's content hash covers: all but places and what changes no sample."""
         places = {"registry", "grant_keys", "c2pa_anchors", "harmful"}
-        found = self.model_dump(mode="json", exclude={"input": {"path"}, "rights": places, "provider": True})
+        left_out = {"provider": True, "thumbnails": True}
+        found = self.model_dump(mode="json", exclude={"input": {"path"}, "rights": places, **left_out})
         if self.duplicates:
             found["duplicates"]["against"] = [Path(where).name for where in self.duplicates.against]
         found["audit"] = self.audit.placed(lambda where: Path(where).name).model_dump(mode="json")

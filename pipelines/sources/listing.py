@@ -72,6 +72,14 @@ def opened(url: str, compression: str | None = None) -> Iterator[IO[bytes]]:
             yield unpacked
 
 
+@contextmanager
+def opened_file(url: str) -> Iterator[IO[bytes]]:
+    """Open one file that the user named, as it is. Raises as `opened`, and `OSError` where there is none."""
+    fs, path = input_fs(url)
+    with fs.open(path) as stream:
+        yield stream
+
+
 def listed(fs: Steady, path: str, read: Callable[[str], T]) -> T:
     """Return what `read` makes of a file that was listed.
 

@@ -27,8 +27,12 @@ def made(tmp_path):
 def test_every_form_of_the_set_holds_the_same_pictures(made, tmp_path):
     files = [(made.files / name).read_bytes() for name in made.names()]
     assert made.count == len(files) == 4
-    with tarfile.open(made.shards / "00000.tar") as tar:
-        shard = [tar.extractfile(member).read() for member in tar if member.name.endswith(".jpg")]
+    shards = sorted(made.shards.iterdir())
+    assert len(shards) == 2
+    shard = []
+    for path in shards:
+        with tarfile.open(path) as tar:
+            shard += [tar.extractfile(member).read() for member in tar if member.name.endswith(".jpg")]
     rows = [json.loads(line) for line in made.rows.read_text().splitlines()]
     assert shard == files
     assert [row["text"] for row in rows] == ["red 0", "red 1", "red 2", "red 3"]

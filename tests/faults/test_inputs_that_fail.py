@@ -10,6 +10,7 @@ from harm import command
 from making import sample, write_recipe, write_tar
 
 SAMPLES = 40
+PLACES = {"place": {"kind": "labels", "column": "place"}}
 
 
 def unpacked(number):
@@ -116,3 +117,26 @@ def test_a_store_of_the_run_that_is_gone_in_mid_read_is_one_line(whole, tmp_path
     done = command(tmp_path / "say", *words, flaky=(0, 0, 0.01))
     assert done.code == 0, done.err
     assert done.json["content_hash"] == whole.content_hash
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_labels_and_sets_to_compare_with_are_asked_again_too(tmp_path, seed):
+    write_tar(tmp_path / "in.tar", *(sample(number) for number in range(8)))
+    first = write_recipe(tmp_path, tmp_path / "in.tar")
+    assert command(tmp_path / "say", "run", first, "--out", tmp_path / "first", "--runner", "plain").code == 0
+    uids = pq.read_table(tmp_path / "first/samples/part-00000.parquet", columns=["uid"]).column("uid").to_pylist()
+    pq.write_table(pa.table({"uid": uids, "place": ["Kenya", "Japan"] * 4}), tmp_path / "labels.parquet")
+    hashes = pq.read_table(tmp_path / "first/samples/part-00000.parquet", columns=["sha256"]).slice(0, 3)
+    pq.write_table(hashes, tmp_path / "other.parquet")
+    recipe = write_recipe(
+        tmp_path,
+        tmp_path / "in.tar",
+        audit={"labels": f"flaky://{tmp_path}/labels.parquet", "groups": PLACES},
+        duplicates={"phash_distance": 2, "against": [f"flaky://{tmp_path}/other.parquet"]},
+    )
+    words = ("run", recipe, "--out", tmp_path / "run", "--runner", "plain", "--json")
+    done = command(tmp_path / "say", *words, flaky=(0.25, seed, 0.01))
+    assert done.code == 0, done.err
+    assert done.json["dropped"] == {"CONTAMINATED": 3}

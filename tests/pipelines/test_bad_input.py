@@ -6,9 +6,12 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from making import MAIN, assay_command, sample, write_recipe, write_tar
+
+from pipelines.commands.main import invoke
 
 
 def assay(*arguments):
@@ -125,3 +128,19 @@ def test_interrupting_is_exit_code_130(recipe, tmp_path):
     _, error = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "it resumes" in error
+
+
+def test_a_folder_in_place_of_a_runs_file_is_named(recipe, tmp_path, capsys):
+    run = tmp_path / "run"
+    assert invoke(["run", str(recipe), "--out", str(run), "--runner", "plain"]) == 0
+    for name in ("samples/part-00000.parquet", "recipe.yaml", "manifest.json"):
+        (run / name).rename(tmp_path / "away")
+        (run / name).mkdir()
+        for command in ("report", "status", "check"):
+            capsys.readouterr()
+            if invoke([command, str(run)]):
+                (line,) = capsys.readouterr().err.splitlines()
+                assert Path(name).stem in line, (name, command)
+        (run / name).rmdir()
+        (tmp_path / "away").rename(run / name)
+    assert invoke(["status", str(run)]) == 0

@@ -14,7 +14,7 @@ from PIL import Image, ImageFilter
 
 from dashboards.web.catalogue import Opened
 from dashboards.web.places import within
-from dashboards.web.query.samples import picture_state, veiled_sql
+from dashboards.web.query.samples import picture_sql
 from filters.headers import declared_size
 from pipelines.run.parts import part_name
 
@@ -75,12 +75,10 @@ def thumbnail(opened: Opened, archives: Archives, row: int, uid: str, unblur: bo
 
     The ledger is asked each time, so a picture that was retracted since is not sent.
     """
-    found = opened.reader.rows(
-        f"SELECT uid::VARCHAR, mask, readable, {veiled_sql(opened)} FROM samples WHERE rowid = ?", [row]
-    )
+    found = opened.reader.rows(f"SELECT uid::VARCHAR, {picture_sql(opened)} FROM samples WHERE rowid = ?", [row])
     if not found or found[0][0].replace("-", "") != uid:
         return None
-    state = picture_state(int(found[0][1]), bool(found[0][2]), bool(found[0][3]))
+    state = found[0][1]
     if state not in ("shown", "veiled"):
         return None
     path = opened.place.path / part_name("thumbnails", opened.part_of(row).index, ".tar")

@@ -10,7 +10,7 @@ from dashboards.cards import difference
 from dashboards.queries import AppliedRule, applied_rules
 from dashboards.text import score as score_text
 from dashboards.web.catalogue import Opened
-from dashboards.web.query.samples import codes, picture_state, veiled_sql
+from dashboards.web.query.samples import codes, picture_sql
 from dashboards.web.query.signal_columns import SIGNAL
 from filters.reasons import BY_CODE, Stage
 
@@ -117,7 +117,7 @@ def detail(opened: Opened, uid: str, row: int | None = None) -> Detail | None:
         return None
     samples, scores, ledger, groups = (_row(opened, name, place) for name in ("samples", "scores", "ledger", "groups"))
     about = opened.reader.dicts(
-        f"SELECT mask, readable, {veiled_sql(opened)} AS veiled FROM samples WHERE rowid = ?", [place]
+        f"SELECT mask, {picture_sql(opened)} AS picture FROM samples WHERE rowid = ?", [place]
     )[0]
     reasons = codes(int(about["mask"]))
     failed = samples.get("failure") or scores.get("failure")
@@ -134,7 +134,7 @@ def detail(opened: Opened, uid: str, row: int | None = None) -> Detail | None:
         reasons=reasons,
         meaning=BY_CODE[reason].meaning if reason else "",
         remedy=BY_CODE[reason].remedy if reason else "",
-        picture=picture_state(int(about["mask"]), bool(about["readable"]), bool(about["veiled"])),
+        picture=about["picture"],
         facts=_facts(samples, scores, ledger),
         caption=samples.get("caption") or "",
         metadata=samples.get("metadata") or "",
@@ -242,7 +242,7 @@ def _members(opened: Opened, cluster: int | None) -> list[Member]:
     if cluster is None:
         return []
     found = opened.reader.dicts(
-        f"SELECT row, uid::VARCHAR AS uid, kept, reason, mask, readable, {veiled_sql(opened)} AS veiled FROM samples "
+        f"SELECT row, uid::VARCHAR AS uid, kept, reason, {picture_sql(opened)} AS picture FROM samples "
         "WHERE cluster = ? ORDER BY kept DESC, row LIMIT 24",
         [cluster],
     )
@@ -253,7 +253,7 @@ def _members(opened: Opened, cluster: int | None) -> list[Member]:
             item["row"],
             item["kept"],
             "" if item["reason"] is None else names[item["reason"]],
-            picture_state(int(item["mask"]), item["readable"], item["veiled"]),
+            item["picture"],
         )
         for item in found
     ]

@@ -19,7 +19,8 @@ _REASONS = tuple(reason.value for reason in Reason)
 
 @dataclass(frozen=True)
 class Sample:
-    """One sample as a gallery shows it. `picture`: shown, veiled, hidden (by its reasons) or none (unreadable).
+    """One sample as a gallery shows it. `picture`: shown, veiled, hidden (by its reasons) or none (unreadable,
+    or of a recipe without thumbnails).
 
     `row` is its position in the run: a uid may stand in a run more than once. `value` is the score that the page is
     sorted by.
@@ -165,7 +166,6 @@ def fetch(opened: Opened, rows: list[tuple[int, float | None, bool]]) -> list[Sa
     """Return the samples at (position, score, whether sorted), in that order."""
     if not rows:
         return []
-    veil = veiled_sql(opened)
     places = [row for row, _, _ in rows]
     if places == list(range(places[0], places[0] + len(places))):
         chosen = f"FROM samples WHERE rowid BETWEEN {places[0]:d} AND {places[-1]:d}"
@@ -173,16 +173,24 @@ def fetch(opened: Opened, rows: list[tuple[int, float | None, bool]]) -> list[Sa
         # a join prunes; a list after IN would make DuckDB read most of each column
         wanted = ", ".join(f"({place:d})" for place in places)
         chosen = f"FROM samples JOIN (VALUES {wanted}) AS wanted(place) ON samples.rowid = wanted.place"
-    columns = "row, uid::VARCHAR AS uid, kept, reason, mask, readable, caption, domain, creator"
-    found = {item["row"]: item for item in opened.reader.dicts(f"SELECT {columns}, {veil} AS veiled {chosen}")}
+    columns = (
+        f"row, uid::VARCHAR AS uid, kept, reason, mask, caption, domain, creator, {picture_sql(opened)} AS picture"
+    )
+    found = {item["row"]: item for item in opened.reader.dicts(f"SELECT {columns} {chosen}")}
     return [_sample(found[row], value) for row, value, _ in rows]
 
 
-def veiled_sql(opened: Opened) -> str:
-    """Return SQL for: the picture may be one that is not safe for work."""
+def picture_sql(opened: Opened) -> str:
+    """Return SQL for what may be seen of a picture: hidden, none, veiled (maybe not safe for work) or shown."""
     nsfw = opened.columns.number(RULES["nsfw"].column)
     score = f" OR coalesce({nsfw.sql}, 0) >= {VEIL_FROM}" if nsfw else ""
-    return f"(mask & {1 << bit(Reason.NSFW.value)}::UBIGINT <> 0{score})"
+    cases = {
+        "hidden": f"mask & {HIDDEN}::UBIGINT <> 0",
+        "none": "NOT readable" if opened.run.recipe.thumbnails else "true",
+        "veiled": f"mask & {1 << bit(Reason.NSFW.value)}::UBIGINT <> 0{score}",
+    }
+    whens = " ".join(f"WHEN {case} THEN '{state}'" for state, case in cases.items())
+    return f"CASE {whens} ELSE 'shown' END"
 
 
 def _sample(item: dict[str, object], value: float | None) -> Sample:
@@ -193,7 +201,7 @@ def _sample(item: dict[str, object], value: float | None) -> Sample:
         kept=bool(item["kept"]),
         reason="" if item["reason"] is None else _REASONS[int(str(item["reason"]))],
         reasons=codes(bits),
-        picture=picture_state(bits, bool(item["readable"]), bool(item["veiled"])),
+        picture=str(item["picture"]),
         caption=str(item["caption"] or ""),
         domain=str(item["domain"] or ""),
         creator=str(item["creator"] or ""),
@@ -204,10 +212,3 @@ def _sample(item: dict[str, object], value: float | None) -> Sample:
 def codes(bits: int) -> list[str]:
     """Return the reasons of a mask in order of precedence."""
     return [code for place, code in enumerate(_REASONS) if bits >> place & 1]
-
-
-def picture_state(bits: int, readable: bool, veiled: bool) -> str:
-    """Tell what may be seen of a sample's picture: shown, veiled, hidden or none."""
-    if bits & HIDDEN:
-        return "hidden"
-    return "none" if not readable else "veiled" if veiled else "shown"

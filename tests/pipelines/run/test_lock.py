@@ -82,3 +82,14 @@ def test_the_line_names_the_owner_and_how_long_it_has_worked(tmp_path):
             rf"process {os.getpid()} on {re.escape(socket.gethostname())}, for (-?\d+) s", refused(str(tmp_path / "b"))
         )
         assert 0 <= int(said) <= 1 + time.time() - before
+
+
+@pytest.mark.timeout(60)
+def test_a_lock_that_is_a_pipe_is_told_and_not_waited_for(tmp_path):
+    (tmp_path / "run").mkdir()
+    os.mkfifo(tmp_path / "run" / ".lock")
+    with (
+        pytest.raises(BadInput, match=r"run/\.lock: is no plain file; remove it"),
+        locked(Store(str(tmp_path / "run"))),
+    ):
+        pass
