@@ -7,8 +7,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ASSAY := $(BIN)/assay
+# a test process a core, four at most; one file's tests share one
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 # albumentations and the model hubs must not be asked for anything at import
 export NO_ALBUMENTATIONS_UPDATE := 1
+# tests and jobs start many processes: with this set, each would compile every module again
+unexport PYTHONDONTWRITEBYTECODE
 
 ifeq ($(ASSAY_CUDA),1)
 CONSTRAINTS :=
@@ -97,14 +101,14 @@ lint: $(BIN)/.installed ## ruff and mypy
 	$(BIN)/mypy
 
 test: lint ## lint, types and the fast tests (under 15 minutes on two cores)
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-faults: $(BIN)/.installed ## kills at random moments, broken disks and stores, damaged files
-	$(BIN)/python -m pytest -m faults
+	$(PYTEST) -m faults
 
 test-all: lint ## all tests, the slow ones too; browser tests want chromium, and are skipped where it cannot be had
 	@command -v chromium >/dev/null || apt-get install -y -qq --no-install-recommends chromium || true
-	$(BIN)/python -m pytest -m ''
+	$(PYTEST) -m ''
 
 screenshots: $(BIN)/.installed ## take README's pictures of the dashboard again, from the demo's run
 	$(BIN)/python scripts/screenshots.py runs
