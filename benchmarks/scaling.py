@@ -4,8 +4,9 @@ A cheap recipe (ingest, size, caption, SHA-256, pHash, duplicates, decide, shard
 first stage to its last over 1,000, 10,000 and (`--full`) 100,000 made pictures, with 1 and 2 worker processes, all in
 one process that has loaded everything before. What a run over nothing would take is estimated from runs over one part
 and ten small ones (with 2 workers that of their processes, too) and taken away; the rest is the cost of the samples,
-their parts included. Flat: `worst_over_best` at most 1.10. With 1 worker the cost is processor time; with
-more it is time on the wall, for not all of their processor time can be counted, and the plot leaves them out.
+their parts included. Flat: `worst_over_best` at most 1.10. `further` is what each sample more costs from one size to
+the next, which no estimate of the start can change. With 1 worker the cost is processor time; with more it is time on
+the wall, for not all of their processor time can be counted, and the plot leaves them out.
 
 Pictures are 128 x 128 JPEGs, each the mean of a drawing of openclipart and a coloured cloud of its own, without which
 the few drawings would be near-duplicates of each other; every twentieth is the one before it with one pixel changed.
@@ -35,7 +36,7 @@ SIDE = 128
 #: The runs that tell what starting up takes: pictures of a part, and parts of the larger one.
 START, PARTS = 16, 10
 #: Drawings that are blended, samples a shard of the input, and points of a cloud along a side.
-DRAWINGS, SHARD, CLOUD = 400, 1000, 6
+DRAWINGS, SHARD, CLOUD = 400, 500, 6
 #: One in so many is a near-duplicate of the one before it.
 EVERY = 20
 FLAT = 1.10
@@ -131,6 +132,11 @@ def measured(sizes: list[int], workers: int, inputs: dict[int, Path], work: Path
     ratio = round(max(costs) / min(costs), 3) if min(costs) > 0 else None
     growth = {"figure": f"cost of a sample, {who}", "workers": workers, "samples": sizes, name: costs}
     growth |= {"worst_over_best": ratio, "last_over_first": round(costs[-1] / costs[0], 3) if costs[0] > 0 else None}
+    whole = [point[name.replace("ms_a_sample", "seconds")] for point in points]
+    growth["further"] = [
+        round(1e3 * (more - less) / (size - before), 3)
+        for (less, more), (before, size) in zip(itertools.pairwise(whole), itertools.pairwise(sizes), strict=True)
+    ]
     print(json.dumps({**growth, "target": FLAT, "command": command}), flush=True)
     return growth
 

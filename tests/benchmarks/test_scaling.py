@@ -93,5 +93,8 @@ def test_a_whole_measurement_with_one_and_two_workers(images, tmp_path):
     # however many workers, the decisions are the same
     assert [line["kept"] for line in points[:2]] == [line["kept"] for line in points[2:]]
     assert all(0 < line["kept"] <= line["samples"] for line in points)
-    assert {line["workers"] for line in lines if "worst_over_best" in line} == {1, 2}
+    growth = {line["workers"]: line for line in lines if "worst_over_best" in line}
+    for workers, name in ((1, "cpu_seconds"), (2, "seconds")):
+        small, large = (line[name] for line in points if line["workers"] == workers)
+        assert growth[workers]["further"] == [pytest.approx(1e3 * (large - small) / 200, abs=0.001)]
     assert ElementTree.parse(plot).getroot().tag.endswith("svg")
