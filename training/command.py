@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.commands.common import JsonOption, SetOption, print_json
+from pipelines.commands.common import JsonOption, SetOption, SignerOption, print_json
 
 ConfigArgument = Annotated[Path, typer.Argument(metavar="CONFIG", help="Training configuration (YAML).")]
 DataOption = Annotated[str, typer.Option("--data", metavar="RUN", help="Finished run to train on.")]
@@ -26,6 +26,7 @@ def train(
     out: FolderOption,
     overrides: SetOption = None,
     registry: RegistryOption = None,
+    public_key: SignerOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train on a dataset that the compliance check clears; the same command again resumes."""
@@ -33,9 +34,10 @@ def train(
 
     wanted = load_config(config, overrides)
 
+    from pipelines.run.signing import load_public
     from training.run import train as run_training
 
-    result = run_training(wanted, data, out, registry, _say)
+    result = run_training(wanted, data, out, registry, _say, load_public(public_key) if public_key else None)
     if not _first():
         return
     if as_json:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from filters.errors import BadInput, GateRefused
 from filters.optout.judging import match_reason
@@ -150,12 +151,13 @@ class Gate:
         store.write(LOG, before + json.dumps(removal.body(), sort_keys=True).encode() + b"\n")
 
 
-def clear(run: Run, folder: Path, registry: str | None = None) -> Gate:
+def clear(run: Run, folder: Path, registry: str | None = None, signer: Ed25519PublicKey | None = None) -> Gate:
     """Return the gate of a dataset that the compliance check clears. Raises `GateRefused` (exit code 3).
 
-    `folder`: the training's, where removals are recorded; `registry`: its URL, else the recipe's.
+    `folder`: the training's, where removals are recorded; `registry`: its URL, else the recipe's; `signer`: the key
+    that must have signed the manifest.
     """
-    require_clear(run, registry)
+    require_clear(run, registry, signer)
     url, state = registry or run.recipe.rights.registry, pinned(run)
     if url is None or state is None:
         raise GateRefused(f"{run.store.url}: no opt-out registry was consulted; set rights.registry")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from filters.errors import BadInput
 from pipelines.run.directory import Run, open_run
@@ -232,10 +233,20 @@ class Training:
         record_checkpoint(self._run, str(body["checkpoint"]), path, exposure)
 
 
-def train(config: Config, url: str, out: Path, registry: str | None, say: Callable[[str], None]) -> Result:
-    """Train on the dataset at `url` into the folder `out`. Raises `GateRefused` before anything else is done."""
+def train(
+    config: Config,
+    url: str,
+    out: Path,
+    registry: str | None,
+    say: Callable[[str], None],
+    signer: Ed25519PublicKey | None = None,
+) -> Result:
+    """Train on the dataset at `url` into the folder `out`. Raises `GateRefused` before anything else is done.
+
+    `registry`: its URL, else the recipe's; `signer`: the key that must have signed the dataset's manifest.
+    """
     run = open_run(url)
-    gate = clear(run, out, registry)
+    gate = clear(run, out, registry, signer)
     require_writers(config.logs)
     return Training(on_base(config), run, out, gate, say).train()
 

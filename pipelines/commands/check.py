@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from filters.errors import GateRefused
-from pipelines.commands.common import JsonOption, RunArgument, print_json
+from pipelines.commands.common import JsonOption, RunArgument, SignerOption, print_json
 
 RegistryOption = Annotated[
     str | None,
@@ -16,12 +16,22 @@ RegistryOption = Annotated[
 ]
 
 
-def check(run: RunArgument, registry: RegistryOption = None, as_json: JsonOption = False) -> None:
-    """Tell whether a dataset may be trained on; exit code 3 with what is wrong where it may not."""
+def check(
+    run: RunArgument,
+    registry: RegistryOption = None,
+    public_key: SignerOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell whether a dataset may be trained on; exit code 3 with what is wrong where it may not.
+
+    Whoever can write the run can write its manifest anew: where that matters, sign it (assay run --key), keep the
+    public key elsewhere, and name it here and with assay train.
+    """
     from pipelines.jobs import check as job
     from pipelines.run.directory import open_run
+    from pipelines.run.signing import load_public
 
-    verdict = job.check(open_run(run), registry)
+    verdict = job.check(open_run(run), registry, signer=load_public(public_key) if public_key else None)
     if as_json:
         problems = [asdict(problem) for problem in verdict.problems]
         print_json({"ok": verdict.ok, "problems": problems, "waived": verdict.waived})

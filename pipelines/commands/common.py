@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -25,6 +26,10 @@ RunnerOption = Annotated[
 ]
 WorkersOption = Annotated[
     int, typer.Option("--workers", metavar="N", min=1, help="Processes on this machine; they share its cores.")
+]
+SignerOption = Annotated[
+    Path | None,
+    typer.Option("--public-key", help="The key that must have signed the manifest; without it any signer counts."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from filters.errors import GateRefused
-from pipelines.commands.common import JsonOption, RunArgument, print_json
+from pipelines.commands.common import JsonOption, RunArgument, SignerOption, print_json
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Verify a dataset's manifest.")
 
@@ -22,9 +22,7 @@ def _group() -> None:
 @app.command()
 def verify(
     run: RunArgument,
-    public_key: Annotated[
-        Path | None, typer.Option("--public-key", help="The key that must have signed; without it any signer counts.")
-    ] = None,
+    public_key: SignerOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Check content hash, every file's SHA-256, and the signature. Exit code 3 when something is wrong."""

@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from audit.compliance import PROBLEMS, Problem, Tally, denied, evidence_lost, too_old, unlicensed
 from filters.errors import GateRefused
@@ -19,6 +20,7 @@ from pipelines.run.directory import Run
 from pipelines.run.gates import standing
 from pipelines.run.manifest import read_manifest, verify
 from pipelines.run.parts import part_name, read_table
+from pipelines.run.signing import check_signature
 
 #: Most unapplied entries that are named one by one.
 _NAMED = 5
@@ -37,10 +39,16 @@ class Verdict:
         return not self.problems
 
 
-def check(run: Run, registry: str | None = None, now: datetime | None = None) -> Verdict:
-    """Check a finished dataset. `registry` overrides the recipe's. Raises `BadInput` for a run without manifest."""
+def check(
+    run: Run, registry: str | None = None, now: datetime | None = None, signer: Ed25519PublicKey | None = None
+) -> Verdict:
+    """Check a finished dataset. `registry` overrides the recipe's. Raises `BadInput` for a run without manifest.
+
+    `signer`: the key that must have signed the manifest. Without it nothing tells a manifest that somebody wrote anew,
+    with files to match, from the true one.
+    """
     body = read_manifest(run)
-    problems = [*verify(run), *chain_problems(run)]
+    problems = [*verify(run), *check_signature(run, signer)[1], *chain_problems(run)]
     problems += _registry_problems(run, registry or run.recipe.rights.registry, now or datetime.now(timezone.utc))
     tally = Tally()
     shipped = _shipped(run)
@@ -53,9 +61,9 @@ def check(run: Run, registry: str | None = None, now: datetime | None = None) ->
     return Verdict([*problems, *tally.problems()], waived)
 
 
-def require_clear(run: Run, registry: str | None = None) -> None:
+def require_clear(run: Run, registry: str | None = None, signer: Ed25519PublicKey | None = None) -> None:
     """Refuse a dataset that the check finds something wrong with. Raises `GateRefused`."""
-    verdict = check(run, registry)
+    verdict = check(run, registry, signer=signer)
     if not verdict.ok:
         raise GateRefused(f"{run.store.url}: {described(verdict.problems)}")
 

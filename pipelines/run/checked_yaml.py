@@ -21,6 +21,17 @@ def checked(model: type[_Model], text: str, source: str, overrides: list[str], w
     `source` names the text in messages, `what` says what it is ("recipe"), `page` where its keys are described.
     Raises `BadInput`.
     """
+    node, body = mapping(text, source, what, page)
+    for override in overrides:
+        _apply(body, override)
+    try:
+        return model.model_validate(body)
+    except ValidationError as error:
+        raise BadInput(_explain(error, source, node, overrides, what)) from None
+
+
+def mapping(text: str, source: str, what: str, page: str) -> tuple[Any, dict[str, Any]]:
+    """Return the node and the keys of a YAML mapping without aliases or doubled keys. Raises `BadInput`."""
     try:
         if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text, Loader=yaml.SafeLoader)):
             raise BadInput(f"{source}: YAML aliases (*name) are not supported in a {what}")
@@ -34,12 +45,7 @@ def checked(model: type[_Model], text: str, source: str, overrides: list[str], w
     if not isinstance(body, dict):
         raise BadInput(f"{source}: a {what} is a mapping of keys, see {page}")
     _refuse_doubled_keys(node, source)
-    for override in overrides:
-        _apply(body, override)
-    try:
-        return model.model_validate(body)
-    except ValidationError as error:
-        raise BadInput(_explain(error, source, node, overrides, what)) from None
+    return node, body
 
 
 def _apply(body: dict[str, Any], override: str) -> None:

@@ -13,12 +13,12 @@ from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from audit.documents import provider as facts
 from audit.documents.licences import web_address
 from filters.errors import BadInput
+from pipelines.run.checked_yaml import mapping
 
 _VERSION = re.compile(r"(?:0|[1-9]\d*)\.(?:0|[1-9]\d*)\.(?:0|[1-9]\d*)\Z", re.ASCII)
 
@@ -149,12 +149,10 @@ def read_provider(path: str | Path) -> Provider:
     """Read a provider section from a file of its own. Raises `BadInput` naming file and key."""
     try:
         text = Path(path).read_text(encoding="utf-8")
-        body = yaml.safe_load(text)
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"{path}: cannot be read ({getattr(error, 'strerror', None) or 'not UTF-8'})") from None
-    except (yaml.YAMLError, ValueError, RecursionError):
-        raise BadInput(f"{path}: not readable as YAML") from None
-    if isinstance(body, dict) and set(body) == {"provider"}:
+    _, body = mapping(text, str(path), "provider section", "docs/recipe.md")
+    if set(body) == {"provider"}:
         body = body["provider"]
     if not isinstance(body, dict):
         raise BadInput(f"{path}: holds no mapping of the provider's keys, see docs/recipe.md")

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -243,3 +244,29 @@ def test_killed_at_any_write_it_is_the_old_dataset_or_the_new_one(run, tmp_path)
         stop += 7
     assert ends == {True, False}
     assert stop > 20
+
+
+def test_a_manifest_written_anew_passes_only_where_nobody_says_who_must_have_signed(run, tmp_path, capsys):
+    key, public = tmp_path / "key.pem", generate(tmp_path / "key.pem")
+    other = generate(tmp_path / "other.pem")
+    recipe = str(tmp_path / "recipe.yaml")
+    assert invoke(["run", recipe, "--out", str(tmp_path / "signed"), "--runner", "plain", "--key", str(key)]) == 0
+
+    def refused(*options):
+        capsys.readouterr()
+        code = invoke(["check", str(tmp_path / "signed"), "--json", *map(str, options)])
+        return code, [problem["code"] for problem in json.loads(capsys.readouterr().out)["problems"]]
+
+    assert refused("--public-key", public) == (0, [])
+    assert refused("--public-key", other) == (3, ["WRONG_KEY"])
+    manifest = tmp_path / "signed" / "manifest.json"
+    manifest.write_bytes(manifest.read_bytes() + b" ")
+    assert refused() == (3, ["SIGNATURE_INVALID"])
+    (tmp_path / "signed" / "manifest.sig").unlink()
+    assert refused() == (0, [])
+    assert refused("--public-key", public) == (3, ["NOT_SIGNED"])
+    config = Path(__file__).parents[3] / "examples" / "train" / "demo.yaml"
+    train = ["train", str(config), "--data", str(tmp_path / "signed"), "--out", str(tmp_path / "model")]
+    assert invoke([*train, "--public-key", str(public)]) == 3
+    assert "NOT_SIGNED" in capsys.readouterr().err
+    assert not (tmp_path / "model").exists()

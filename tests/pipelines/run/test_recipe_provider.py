@@ -62,7 +62,7 @@ def test_what_is_wrong_is_named(text, said, tmp_path):
     assert said.lower() in str(error.value).lower()
 
 
-@pytest.mark.parametrize("text", ["[1, 2]", "a: [", "provider: 3"])
+@pytest.mark.parametrize("text", ["[1, 2]", "a: [", "provider: 3", "name: x\nname: y", "name: &a x\nurl: *a"])
 def test_a_file_that_holds_no_section_is_refused(text, tmp_path):
     path = tmp_path / "p.yaml"
     path.write_text(text)
