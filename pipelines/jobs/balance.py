@@ -22,7 +22,7 @@ from pipelines.jobs.reread import known_hashes, same_records
 from pipelines.progress import Meter, announce, shown
 from pipelines.run.directory import Run
 from pipelines.run.manifest import INDEX
-from pipelines.run.parts import PartWriter, fingerprint, finished, read_marker
+from pipelines.run.parts import PartWriter, fingerprint, finished, part_name, read_marker
 from pipelines.run.schema import SCORES_HEAD, sidecar_schema
 from pipelines.sources.base import ShardRef
 from pipelines.sources.registry import make_source
@@ -114,7 +114,9 @@ class WriteShards:
         markers = {s.part: self.run_dir.marker("ledger", s.part) for s in self.spans[index]}
         contents = [self.run_dir.marker("samples", s.part).facts["content"] for s in self.spans[index]]
         files = [sorted(r.sha256 for r in marker.files.values()) for marker in markers.values()]
-        return fingerprint("balance", VERSION, [str(s) for s in self.spans[index]], files, contents)
+        # the sidecar has their columns; a part that was scored anew may have left the ledger as it was
+        scores = [self.run_dir.marker("scores", part).files[part_name("scores", part)].sha256 for part in markers]
+        return fingerprint("balance", VERSION, [str(s) for s in self.spans[index]], files, contents, scores)
 
 
 def sidecar_rows(run: Run, part: int, chosen: pa.Array) -> pa.Table:

@@ -42,7 +42,7 @@ from pipelines.jobs.decide_groups import (
     judge_by_group,
     read_groups,
 )
-from pipelines.jobs.dedup import CLUSTERS_FILE
+from pipelines.jobs.dedup import CLUSTERS_FILE, dedup_fingerprint
 from pipelines.jobs.dedup_against import CONTAMINATION_FILE
 from pipelines.jobs.dedup_choice import Evidence, alike_opt_outs, choice_columns, choose, likeness_of_run, thinned
 from pipelines.jobs.rights import rights_part, rights_state
@@ -96,6 +96,11 @@ def decide_fingerprint(run: Run) -> str:
     duplicates = read_marker(run.store, "duplicates/all")
     if duplicates is None:
         raise BadInput(f"{run.store.url}: no duplicates part; run assay dedup first")
+    if duplicates.fingerprint != dedup_fingerprint(run, run.parts("scores")):
+        raise BadInput(
+            f"{run.store.url}: the duplicates were found among other scores; "
+            f"run assay dedup {run.store.url}, then assay decide {run.store.url}"
+        )
     states = (scores_state(run), rights_state(run), groups_state(run))
     return fingerprint("decide", VERSION, recipe, duplicates.fingerprint, *states)
 

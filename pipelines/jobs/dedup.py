@@ -67,7 +67,7 @@ def dedup(run: Run, engine: Engine | None = None, scale: Scale | None = None) ->
     parts = run.parts("scores")
     if not parts or parts != run.parts("samples"):
         raise BadInput(f"{run.store.url}: not every part is scored; run assay score first")
-    wanted = _wanted(run, parts)
+    wanted = dedup_fingerprint(run, parts)
     done = finished(run.store, _NAME, wanted)
     if done:
         return done
@@ -97,7 +97,7 @@ def dedup(run: Run, engine: Engine | None = None, scale: Scale | None = None) ->
     return marker
 
 
-def _wanted(run: Run, parts: Sequence[int]) -> str:
+def dedup_fingerprint(run: Run, parts: Sequence[int]) -> str:
     """Return what edges and clusters depend on: the scores, the recipe's bounds and the sets it compares with."""
     settings = run.recipe.duplicates
     sources: list[Any] = [run.marker("scores", i).fingerprint for i in parts]  # hashes are never skipped
