@@ -137,7 +137,7 @@ def run_parts(engine: Engine, stage: str, work: PartWork, indices: Sequence[int]
 
 def part_pipeline(engine: Engine, stage: str, work: PartWork, indices: Sequence[int]) -> Callable[[Any], None]:
     """Return what builds a stage's pipeline: part numbers, spread over the workers, each part's work."""
-    beam = _beam()
+    beam = load_beam()
     # workers of this machine print their lines where --log parts asks for them
     driver = None if engine.runner == LOCAL else this_process()
 
@@ -171,7 +171,7 @@ def run_pipeline(engine: Engine, stage: str, build: Callable[[Any], None]) -> No
 
     Interrupted, or told to end by SIGTERM, it cancels the job of a cluster and raises `KeyboardInterrupt`.
     """
-    _beam()
+    load_beam()
     from apache_beam.options.pipeline_options import PipelineOptions
 
     # unique, so that this very job can be found on a cluster
@@ -282,8 +282,8 @@ def exit_code(error: BaseException) -> int:
     return error.exit_code if isinstance(error, AssayError | BadInput | GateRefused | TooManyFailures) else 2
 
 
-def _beam() -> Any:
-    """Import Beam without its remarks about optional libraries; its workers' errors are carried by ourselves."""
+def load_beam() -> Any:
+    """Return Beam, imported without its remarks about optional libraries; we carry its workers' errors ourselves."""
     logging.disable(logging.WARNING)
     try:
         import apache_beam

@@ -26,7 +26,7 @@ from audit.questions import RESAMPLED, Asked, Questions, Ranked
 from audit.rankings import ranking_section
 from audit.tally import Key, Tally, tally
 from filters.errors import BadInput
-from pipelines.engine import PLAIN, Engine, run_pipeline
+from pipelines.engine import PLAIN, Engine, carried, load_beam, run_pipeline
 from pipelines.jobs.groups import declared_groups, source_table
 from pipelines.progress import Meter, shown
 from pipelines.run.directory import Run
@@ -183,13 +183,10 @@ def _counted(run: Run, engine: Engine, parts: list[int]) -> Tally:
     work = CountPart(run)
     if engine.runner == PLAIN:
         return Tally.of(work.counts(index).counts for index in parts)
-    import apache_beam as beam
-
-    from pipelines.engine import carried
-
+    beam = load_beam()
     store = run.store
 
-    class Count(beam.DoFn):  # type: ignore[misc]
+    class Count(beam.DoFn):  # type: ignore[misc,name-defined]
         def process(self, index: int) -> Iterable[tuple[tuple[str, str], Counter[Key]]]:
             # one element a pair of groups, not one a count: a count is much smaller than what moves it
             return by_groups(carried(lambda: work.counts(index)))

@@ -16,7 +16,7 @@ import numpy as np
 from filters.duplicates import Edges
 from filters.duplicates_stars import digest, directed, stepped
 from filters.errors import AssayError
-from pipelines.engine import PLAIN, Engine, run_pipeline
+from pipelines.engine import PLAIN, Engine, load_beam, run_pipeline
 from pipelines.run.directory import Run
 from pipelines.run.storage import Store
 
@@ -148,7 +148,7 @@ def _plain_round(work: _Step) -> None:
 
 
 def _beam_round(engine: Engine, work: _Step) -> None:
-    import apache_beam as beam
+    beam = load_beam()
 
     def build(pipeline: Any) -> None:
         # an empty piece for each file, so that files without edges are written too

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from filters.scorers.captions import CaptionStatistics, count_captions
-from pipelines.engine import PLAIN, Engine, run_pipeline
+from pipelines.engine import PLAIN, Engine, load_beam, run_pipeline
 from pipelines.run.directory import Run
 from pipelines.run.parts import Marker, PartWriter, fingerprint, finished, read_table
 from pipelines.run.schema import CAPTION_COUNTS, WORD_COUNTS
@@ -54,11 +54,11 @@ def _combined(run: Run, engine: Engine, parts: list[int]) -> list[Count]:
             for key, n in count_part(run, index):
                 totals[key] = totals.get(key, 0) + n
         return list(totals.items())
-    import apache_beam as beam
+    beam = load_beam()
 
     @beam.typehints.with_input_types(int)
     @beam.typehints.with_output_types(tuple[tuple[str, str], int])
-    class CountPart(beam.DoFn):  # type: ignore[misc]
+    class CountPart(beam.DoFn):  # type: ignore[misc,name-defined]
         def process(self, index: int) -> Iterable[Count]:
             return count_part(run, index)
 
