@@ -1,6 +1,8 @@
 """Words for Beam that nobody knows, and jobs that could not start, are one line each before anything is sent."""
 
 import socket
+import subprocess
+import sys
 
 import pytest
 from beam_services import free_port
@@ -90,3 +92,9 @@ def test_a_spark_master_that_nobody_reaches_is_told():
     with socket.create_server(("127.0.0.1", port)):
         problems = option_problems("SparkRunner", [JAR, f"--spark_master_url=spark://127.0.0.1:{port}"])
     assert not [problem for problem in problems if "reached" in problem]
+
+
+def test_beam_comes_without_a_word_on_standard_error():
+    command = [sys.executable, "-c", "from pipelines.engine import load_beam; load_beam()"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert done.stderr == ""
