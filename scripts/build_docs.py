@@ -92,7 +92,7 @@ def recipe_page() -> str:
         "| key | default | meaning |\n| --- | --- | --- |",
         *_keys(schema, schema, ""),
         "\n## Rules\n",
-        "Each takes `low`, `high` (inclusive) or `keep_top`.\n",
+        "Each takes `low`, `high` (inclusive) or `keep_top`; `by_group` has other bounds by group and value.\n",
         "| rule | column | reason | unit |\n| --- | --- | --- | --- |",
         *(f"| `{name}` | `{rule.column}` | `{rule.reason.value}` | {rule.unit} |" for name, rule in RULES.items()),
     ]
@@ -112,7 +112,21 @@ def _keys(root: dict[str, Any], model: dict[str, Any], prefix: str) -> list[str]
             choices = " or ".join(f"`{value}`" for value in target.get("enum", []))
             meaning = "; ".join(text for text in (spec.get("description", ""), choices) if text)
             rows.append(f"| `{key}` | {default} | {meaning} |")
+            names, inner = _named(root, target)
+            if "properties" in inner:
+                rows += _keys(root, inner, f"{key}.{names}.")
     return rows
+
+
+def _named(root: dict[str, Any], target: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return what stands for the keys of a mapping that users name, and the model of its values (else no model).
+
+    Mappings within mappings are by group and value.
+    """
+    depth = 0
+    while isinstance(values := target.get("additionalProperties"), dict):
+        depth, target = depth + 1, _resolve(root, values)
+    return ("NAME" if depth == 1 else "GROUP.VALUE"), target
 
 
 def checks_page() -> str:

@@ -16,8 +16,11 @@ _HEAD = """# Training
 
 The same command again goes on from the newest checkpoint; after the end it says where the result lies. `--set a.b=c`
 overrides a key, `--json` prints the result for programs, `--registry` names the opt-out registry where the recipe
-does not. Exit codes: 0 done; 2 bad configuration, data, disk or memory, in one line; 3 the check says no; 4 too many
-unreadable samples, or numbers that are no longer finite after one way back; 130 interrupted, after a checkpoint.
+does not, `--public-key FILE` the key that must have signed the dataset's manifest. Exit codes: 0 done; 2 bad
+configuration, data, disk or memory, in one line; 3 the check says no; 4 too many unreadable samples, or numbers that
+are no longer finite after one way back; 130 interrupted, after a checkpoint. Of several processes the first alone
+asks the gate and writes; where that ends it by one of these codes, all end by it, and where the first fails by
+anything else, the others end with 1.
 
 ## What happens
 
@@ -25,7 +28,8 @@ unreadable samples, or numbers that are no longer finite after one way back; 130
    for new versions of the dataset and new entries of the registry; what they take out leaves the batches at once and
    is noted in `removed.jsonl`.
 2. **Autoencoder.** Trained here, loaded from a folder in diffusers' layout, or none (`autoencoder.kind`). Its
-   checkpoints lie in `DIR/autoencoder/`. Latents are scaled to a standard deviation of 1.
+   checkpoints lie in `DIR/autoencoder/`. Latents of one trained here are scaled to a standard deviation of 1; a loaded
+   one keeps its own factor.
 3. **Latents.** With `autoencoder.cache` every picture is encoded once; the rows lie in the run, where a retraction
    finds them.
 4. **Denoiser.** Trained on latents and captions, as `objective` says.
@@ -36,6 +40,9 @@ unreadable samples, or numbers that are no longer finite after one way back; 130
     DIR/metrics.csv                 stage, step, metric, value
     DIR/tensorboard/                where the package tensorboard is installed
     DIR/removed.jsonl               samples that were retracted while it ran
+    DIR/views/                      the samples of each epoch, which checkpoints and resuming refer to
+    DIR/autoencoder/                the autoencoder's own checkpoints, where it is trained here
+    DIR/prior/                      latents of the base's own pictures, for LoRA with prior preservation
     DIR/step-00000400/
         unet/ or transformer/       the moving average of the weights (safetensors)
         vae/  scheduler/  model_index.json  pipeline.py
@@ -45,7 +52,8 @@ unreadable samples, or numbers that are no longer finite after one way back; 130
 
 A checkpoint appears whole or not at all; the newest `checkpoints.keep` stay. Its identity, `checkpoint` in
 `assay.json`, is the SHA-256 over the hashes of all files but those in `state/`; the dataset's `trainings/` names it,
-so that a retraction can list the checkpoints that have seen a sample. The parts load in plain diffusers:
+so that a retraction can list the checkpoints that have seen a sample. Where a training was killed before that, the
+resumed one does it. The parts load in plain diffusers:
 
     UNet2DConditionModel.from_pretrained(DIR, subfolder="unet")
     AutoencoderKL.from_pretrained(DIR, subfolder="vae")
@@ -101,9 +109,9 @@ written before the first step) and on with `loop.guard.factor` times the rate. T
 `STAGE/loss` is the weighted loss, a mean over the row's samples, `STAGE/loss/levelNN` the same by range of noise
 level, from little to much noise. `denoiser/error` is the unweighted squared error, `denoiser/bound` the diffusion part
 of the variational bound in nats a dimension of the latents (not of pixels). `STAGE/gradient` is the norm before
-clipping, `gradient_by_tensor/qNN` quartiles of the tensors' norms, `gradient_by_block/BLOCK/qNN` those of at most
-1,024 values of a block's gradients (both after clipping), `denoiser/dead_units` the share of channels behind
-an activation function that are silent for eight samples, `STAGE/dead_units/BLOCK` the same by block, and
+clipping, `STAGE/gradient_by_tensor/qNN` quartiles of the tensors' norms, `STAGE/gradient_by_block/BLOCK/qNN` those
+of at most 1,024 values of a block's gradients (both after clipping), `denoiser/dead_units` the share of channels
+behind an activation function that are silent for eight samples, `STAGE/dead_units/BLOCK` the same by block, and
 `STAGE/activation/BLOCK/qNN` quartiles of what comes out of the activation functions, of at most 1,024 values each.
 They come from one forward pass of eight samples every `logs.histograms` steps, without gradients and without drawing
 numbers: a test holds the losses of a watched training to the bit. TensorBoard has the same as histograms; what a

@@ -16,6 +16,20 @@ def test_generated_pages_are_up_to_date():
         assert (ROOT / "docs" / name).read_text() == text, f"docs/{name} is old: run make docs"
 
 
+def test_the_recipe_page_names_keys_below_names_of_the_users_own():
+    from build_docs import recipe_page
+
+    page = recipe_page()
+    for key in (
+        "gates.NAME.share.min",
+        "balance.quotas.NAME.parity",
+        "audit.groups.NAME.lexicon",
+        "rules.NAME.by_group.GROUP.VALUE.low",
+    ):
+        assert f"| `{key}` |" in page, key
+    assert "`by_group`" in page.partition("## Rules")[2]
+
+
 def test_the_recipe_schema_is_plain_json():
     text = (ROOT / "docs" / "recipe.schema.json").read_text()
     schema = json.loads(text, parse_constant=lambda word: (_ for _ in ()).throw(ValueError(word)))

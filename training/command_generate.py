@@ -92,7 +92,11 @@ def generate(
     ] = None,
     fair_axis: Annotated[
         str | None,
-        typer.Option("--fair-axis", metavar="NAME", help="Guide pictures to even shares: gender, age, brightness."),
+        typer.Option(
+            "--fair-axis",
+            metavar="NAME",
+            help="Guide pictures to even shares: gender, age, brightness, warmth, or a YAML file of your own.",
+        ),
     ] = None,
     fair_scale: Annotated[float, typer.Option("--fair-scale", help="How strongly; 1 conditions on the value.")] = 1.0,
     mark: Annotated[Literal["pixels", "noise", "both"], typer.Option("--mark", help="Watermark.")] = "pixels",

@@ -22,11 +22,11 @@ from pipelines.jobs.check import require_clear
 from pipelines.jobs.match import pinned
 from pipelines.jobs.rights import policy_of
 from pipelines.registry.store import Snapshot, open_registry
-from pipelines.retraction.versions import chain_problems, retraction_records
+from pipelines.retraction.versions import chain_problems, version_records
 from pipelines.run.directory import Run
 from pipelines.run.manifest import read_manifest
 from pipelines.run.storage import Store
-from pipelines.run.trainings import Training, record_training
+from pipelines.run.trainings import Training, record_training, trainings
 from training.data.exposure import FOLDER, Exposure
 from training.data.loader import Batches
 from training.data.locking import soon_locked
@@ -99,7 +99,7 @@ class Gate:
         run = patient(self.url, lambda run: run)
         if read_manifest(run)["content_hash"] != batches.shards.content:
             batches.refresh(present(self.url))
-        records = retraction_records(run.store)
+        records = version_records(run.store)
         known = {batches.shards.content, *(record["before"] for record in records)}
         changed = batches.view.content != batches.shards.content
         if batches.view.content not in known or (changed and chain_problems(run)):
@@ -107,7 +107,7 @@ class Gate:
                 f"{self.url}: replaced by a dataset that does not follow from the one trained on; start a new training"
             )
         left = set(batches.take_left())
-        behind = [record["entries"] for record in records if left & set(record["left"])]
+        behind = [record.get("entries", []) for record in records if left & set(record.get("left", []))]
         return sorted(left), {int(entry) for entries in behind for entry in entries}
 
     def _new_entries(self, shards: ShardSet) -> tuple[list[str], set[int], Snapshot]:
@@ -186,10 +186,20 @@ def record_checkpoint(run: Run, sha256: str, path: Path, exposure: Exposure) -> 
     """Note in the dataset's own folder that a checkpoint was trained on it, and which samples it has seen.
 
     `sha256`: the checkpoint's identity (`checkpoint` in its assay.json). From then on receipts of retractions name
-    it, and `assay lineage` finds it, wherever its files go.
+    it, and `assay lineage` finds it, wherever its files go. Again, it changes nothing; but where the checkpoint lies
+    elsewhere by now, its record says so. A dataset that it was not trained on is left alone.
     """
-    at = datetime.now(timezone.utc).isoformat(timespec="seconds")
     newest = max(exposure.views.values(), key=lambda view: view.start)
+    versions = {str(read_manifest(run)["content_hash"]), *(str(one["before"]) for one in version_records(run.store))}
+    if newest.content not in versions:
+        return
+    log = f"{sha256}.parquet"
+    before = None
+    if run.store.exists(f"{FOLDER}/{log}"):
+        before = next((one for one in trainings(run.store, {newest.content}) if one.checkpoint == sha256), None)
+    if before is not None and before.path == str(path):
+        return
+    at = before.finished_at if before is not None else datetime.now(timezone.utc).isoformat(timespec="seconds")
     with soon_locked(run.store):
-        exposure.save(run.store.url.rstrip("/") + "/" + FOLDER, file=f"{sha256}.parquet")
+        exposure.save(run.store.url.rstrip("/") + "/" + FOLDER, file=log)
         record_training(run.store, Training(sha256, str(path), newest.content, at))

@@ -23,7 +23,7 @@ from training.weights import read_state, save_state
 PROGRESS, CARD = "progress.json", "README.md"
 
 
-#: After a checkpoint is written: its path, facts and exposure log, to be recorded with the dataset.
+#: After a checkpoint is written or loaded: its path, facts and exposure log, to be recorded with the dataset.
 Record = Callable[[Path, Mapping[str, Any], Exposure], None]
 
 #: Makes a checkpoint's facts of the progress, the dataset versions trained on, and the last row of metrics.
@@ -93,15 +93,22 @@ class StageKeeper:
                 save_state(folder / STATE / f"{name}.pt", body)
 
         path, body = write_checkpoint(self._folder, progress.step, fill, facts)
-        if datasets:
-            self._rules.record(path, body, self._exposure)
+        self._record(path, body)
         prune(self._folder, self._rules.keep)
 
+    def _record(self, path: Path, facts: Mapping[str, Any]) -> None:
+        if self._exposure.views:
+            self._rules.record(path, facts, self._exposure)
+
     def load(self, trainees: Sequence[Trainee]) -> Progress | None:
-        """Set the trainees to the newest checkpoint; None where there is none. Raises `BadInput` for a damaged one."""
+        """Set the trainees to the newest checkpoint; None where there is none. Raises `BadInput` for a damaged one.
+
+        It is recorded with the dataset again: a training that was killed may have died just before that.
+        """
         found = checkpoints(self._folder)
         if not found:
             self._exposure = self._read(self._rules.first)
+            self._exposure.checkpointed()
             return None
         path = found[-1][1]
         verify_state(path)
@@ -109,15 +116,15 @@ class StageKeeper:
         for trainee in trainees:
             trainee.restore(read_state(path / STATE / f"{trainee.player.name}.pt"))
         self._exposure = self._read(path)
+        on_first(self._accelerator, lambda: self._record(path, read_facts(path)))
+        self._exposure.checkpointed()
         return progress
 
     def _read(self, checkpoint: Path | None) -> Exposure:
         """Return the counts up to a checkpoint; they lie on the first process, the others begin empty."""
-        found = Exposure()
         if checkpoint is not None and self._accelerator.is_main_process:
-            found = load_exposure(checkpoint)
-            found.checkpointed()
-        return found
+            return load_exposure(checkpoint)
+        return Exposure()
 
 
 def verify_state(path: Path) -> None:

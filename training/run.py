@@ -20,7 +20,7 @@ from training.checkpoints import checkpoints, read_facts, require_room, sweep
 from training.config import Config, parse_config
 from training.config_method import Full
 from training.contents import CONFIG, AutoencoderContents, Contents, DenoiserContents
-from training.data.exposure import Exposure
+from training.data.exposure import Exposure, load_exposure
 from training.data.loader import Caches
 from training.data.samples import ShardSet
 from training.device import device_name, open_accelerator
@@ -132,7 +132,10 @@ class Training:
         torch.manual_seed(seed_of(self._config.seed, "autoencoder"))
         network = new_autoencoder(config)
         folder = self._out / AUTOENCODER
-        if not (ready := _finished(folder, config.steps)):
+        if ready := _finished(folder, config.steps):
+            done = ready
+            on_first(self._accelerator, lambda: self._record(done, read_facts(done), load_exposure(done)))
+        else:
             stage = AutoencoderStage(self._config, network, self._device)
             self._run_stage(stage, AutoencoderContents(self._config, network), folder, None, interrupts)
             ready = _finished(folder, config.steps)

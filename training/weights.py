@@ -55,7 +55,7 @@ def put_state(network: nn.Module, state: dict[str, Tensor]) -> None:
         if state and state.keys() != trained:  # with FSDP they are on the first process alone
             raise ValueError(f"weights of other names: {sorted(state.keys() ^ trained)[:3]}")
         options = dataclasses.replace(options, strict=False)
-    set_model_state_dict(network, dict(state), options=options)
+    set_model_state_dict(_inner(network), dict(state), options=options)
 
 
 def _trained(network: nn.Module) -> set[str] | None:
@@ -66,7 +66,12 @@ def _trained(network: nn.Module) -> set[str] | None:
 
 def put_optimiser(network: nn.Module, optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
     """Set the optimiser's state, as `optimiser_of` returned it."""
-    set_optimizer_state_dict(network, optimiser, state, options=_spread())
+    set_optimizer_state_dict(_inner(network), optimiser, state, options=_spread())
+
+
+def _inner(network: nn.Module) -> nn.Module:
+    """Return what DDP wraps: torch takes its prefix from names as it reads them, but not as it broadcasts them."""
+    return network.module if isinstance(network, nn.parallel.DistributedDataParallel) else network
 
 
 def _spread() -> StateDictOptions:

@@ -10,8 +10,10 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
+from itertools import islice, pairwise
 
 from filters.errors import BadInput
+from filters.optout.name_lists import listed_names
 
 #: Longest name in words and in characters.
 MAX_WORDS = 6
@@ -30,6 +32,9 @@ _LETTERS = str.maketrans(
     {"ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "đ": "d", "Đ": "D", "ð": "d", "Ð": "D", "ħ": "h", "Ħ": "H", "ı": "i"}
     | {"æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "þ": "th", "Þ": "Th", "ß": "ss", "ẞ": "SS"}
 )
+#: The same without those that a mark can stand on in one character (Ǿ, Ǽ, Ǣ); see `foldings`.
+_BARE = {code: letters for code, letters in _LETTERS.items() if chr(code) not in "øØæÆ"}
+_MARKED = re.compile("[øØæÆǾǿǼǽǢǣ]")
 _MARKS = re.compile("[\u0300-\u036f]")
 _POSSESSIVE = re.compile(r"['’ʼ]s(?![^\W_])", re.IGNORECASE)
 _APOSTROPHES = re.compile("['’ʼ`´‘]")
@@ -58,15 +63,41 @@ _STOP = frozenset(
     | {"via", "which", "that", "who", "showing", "depicting", "photo", "photograph", "painting", "art", "print"}
 )
 _SPLIT = re.compile(r"[;/|&+]|\s(?:and|und|et|with)\s", re.IGNORECASE)
+#: What stands between the names of one list, and between lists.
+_LISTED = re.compile(r"[,&+]|\s(?:and|und|et|with)\s", re.IGNORECASE)
+_CLAUSES = re.compile(r"[;/|]")
+#: Marks of other scripts that separate names, and ends of lines.
+_SEPARATORS = str.maketrans({"、": ",", "،": ",", "؛": ";", "•": ";"} | dict.fromkeys("\n\r\v\f\x85\u2028\u2029", ";"))
+
+#: Characters of a creator field (or of one name of its list) that are read.
+_MAX_FIELD = 20_000
 _BRACKETS = re.compile(r"\([^()]{0,200}\)|\[[^\[\]]{0,200}\]")
 
 
 def fold(text: str) -> str:
     """Return `text` without diacritics, invisible characters and compatibility forms; case and punctuation stay."""
+    return _folded(text, _LETTERS, _LETTERS)
+
+
+def foldings(text: str) -> list[str]:
+    """Return all forms that `text` may have in a registry: `fold` first, then those of earlier versions of Assay.
+
+    They kept the base of Ǿ, Ǽ and Ǣ, so that a stored key may hold ø or æ. Registries are append-only, and their
+    keys are part of what is hashed: they are not written anew but looked up in both forms. A key that mixes both
+    (`søren ǿrsted`) is found by a text that spells it in the same way.
+    """
+    if text.isascii() or not _MARKED.search(unicodedata.normalize("NFKC", text)):
+        return [fold(text)]
+    return list(dict.fromkeys((fold(text), _folded(text, _LETTERS, {}), _folded(text, _BARE, {}))))
+
+
+def _folded(text: str, letters: dict[int, str], bases: dict[int, str]) -> str:
+    """Fold a text; `letters` are replaced as they stand, `bases` where a mark stood on them."""
     if not text.isascii():
-        text = unicodedata.normalize("NFKC", text).translate(_LETTERS)
+        text = unicodedata.normalize("NFKC", text).translate(letters)
         text = "".join(c for c in text if unicodedata.category(c) != "Cf")
-        text = unicodedata.normalize("NFC", _MARKS.sub("", unicodedata.normalize("NFD", text)))
+        text = _MARKS.sub("", unicodedata.normalize("NFD", text)).translate(bases)
+        text = unicodedata.normalize("NFC", text)
     return _APOSTROPHES.sub("", _POSSESSIVE.sub(" ", text))
 
 
@@ -75,7 +106,18 @@ def name_key(name: str) -> str:
 
     Empty where the text has no letter or digit.
     """
-    folded = fold(name)
+    return _key(fold(name))
+
+
+def _name_keys(name: str) -> Iterator[str]:
+    """Yield the keys of a name, those that earlier versions gave it included; none that no entry can have."""
+    for folded in foldings(name):
+        key = _key(folded)
+        if key and len(key) <= MAX_NAME:
+            yield key
+
+
+def _key(folded: str) -> str:
     if folded.count(",") == 1:
         last, first = folded.split(",")
         if last.strip() and first.strip() and first.strip(" .").casefold() not in _SUFFIXES:
@@ -93,18 +135,40 @@ def name_entry(name: str) -> str:
 
 
 def creator_keys(creator: str) -> set[str]:
-    """Return the keys under which a sample's `creator` field is looked up: the whole, its parts, names in phrases."""
-    text = " ".join(creator[: 20 * MAX_NAME].replace("\n", ";").split())
-    keys = set(names_in(text))
+    """Return the keys under which a sample's `creator` field is looked up: the whole, its parts, names in phrases.
+
+    The field may be one name, several with marks between them, or a JSON list or object (see `name_lists`).
+    """
+    keys = set(_name_keys(creator[:_MAX_FIELD]))
+    for text in dict.fromkeys(listed_names(creator) or [creator]):
+        keys.update(_field_keys(text[:_MAX_FIELD]))
+    return keys
+
+
+def _field_keys(field: str) -> Iterator[str]:
+    if not field.isascii():  # wide commas and semicolons become plain ones
+        field = unicodedata.normalize("NFKC", field)[:_MAX_FIELD]
+    text = " ".join(field.translate(_SEPARATORS).split())
+    yield from names_in(text)
     for whole in {text, _BRACKETS.sub(" ", text)}:
         pieces = [whole, *_SPLIT.split(whole)]
         if "," in whole:  # a list of full names, or Last, First
             pieces += [piece for part in pieces[1:] for piece in part.split(",") if " " in piece.strip()]
-        for piece in pieces:
-            key = name_key(piece)
-            if key and len(key) <= MAX_NAME:
-                keys.add(key)
-    return keys
+            pieces += _listed(whole)
+        for piece in dict.fromkeys(pieces):
+            yield from _name_keys(piece)
+
+
+def _listed(text: str) -> Iterator[str]:
+    """Yield each name of the lists in a text, and two neighbours as `Last, First`.
+
+    One comma may stand within a name; two marks, of which one is a comma, are a list, of single words too.
+    """
+    for clause in _CLAUSES.split(text):
+        names = _LISTED.split(clause)
+        if "," in clause and len(names) > 2:
+            yield from names
+            yield from (f"{last},{first}" for last, first in pairwise(names))
 
 
 def names_in(caption: str) -> set[str]:
@@ -113,14 +177,13 @@ def names_in(caption: str) -> set[str]:
     Behind `by`, `in the style of`, `inspired by`, `after`, `©` and the like. Most are no names: they are meant to
     be looked up. A single word behind `after` or a profession never counts.
     """
-    folded = fold(caption)
-    keys: set[str] = set()
-    for count, found in enumerate(_TRIGGER.finditer(folded)):
-        if count >= _MAX_TRIGGERS:
-            break
+    return {key for folded in foldings(caption) for key in _phrases(folded)}
+
+
+def _phrases(folded: str) -> Iterator[str]:
+    for found in islice(_TRIGGER.finditer(folded), _MAX_TRIGGERS):
         level = 0 if found["after"] else (2 if found["by"] else 1)
-        keys.update(_behind(folded[found.end() : found.end() + _WINDOW], level))
-    return keys
+        yield from _behind(folded[found.end() : found.end() + _WINDOW], level)
 
 
 def _behind(text: str, level: int) -> Iterator[str]:

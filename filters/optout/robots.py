@@ -7,6 +7,8 @@ Where the text is loose, this reading takes a side:
 - Only rules end a run of `User-agent` lines: Allow, Disallow, Content-Usage, Content-Signal and Crawl-delay (which
   nobody means for the agents of the next group). Any other line does not disturb the grouping (§2.2.4).
 - Common misspellings of `Disallow` and `User-agent` and a missing colon are read as they were meant.
+- A file that is cut at the limit loses its last line, which may be half a rule. One that has no line end up to
+  there cannot be read: it shuts out everybody, as one that cannot be had does (§2.3.1.4).
 - A `User-agent` value names the crawler by its leading token (`GPTBot/1.1` is GPTBot), or by the whole value for
   names with a blank. Digits belong to the name, or `img2dataset` would be `img`.
 """
@@ -85,10 +87,24 @@ class RobotsFile:
         return [line for place in self.select(token) for line in self.groups[place].lines if line.key == key]
 
 
-def decoded(body: bytes, limit: int = MAX_BYTES) -> str:
-    """Return the text of a policy file: UTF-8 with stray octets kept as surrogates, UTF-16 where a mark says so."""
+#: What a file says that cannot be read.
+_SHUT = RobotsFile(
+    (Group(frozenset({"*"}), (Line(DISALLOW, "/", 1, f"(not readable: no line end in {MAX_BYTES:,} octets)"),)),),
+    (),
+    {"*": (0,)},
+)
+
+
+def decoded(body: bytes, limit: int = MAX_BYTES) -> str | None:
+    """Return the text of a policy file: UTF-8 with stray octets kept as surrogates, UTF-16 where a mark says so.
+
+    None where it is over the limit and has no line end (LF or CR) below it: nothing of it can be read.
+    """
     if len(body) > limit:  # a rule that is cut in its middle would be another rule
-        body = body[:limit].rpartition(b"\n")[0]
+        end = max(body.rfind(b"\n", 0, limit), body.rfind(b"\r", 0, limit))
+        if end < 0:
+            return None
+        body = body[:end]
     if body[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return body.decode("utf-16", "replace")
     if b"\0" in body[:64]:  # UTF-16 without its mark; the words that matter are ASCII
@@ -102,7 +118,10 @@ def parse_robots(body: bytes) -> RobotsFile:
     groups: list[tuple[set[str], list[Line]]] = []
     outside: list[Line] = []
     in_names = False
-    for number, text in enumerate(_LINE_ENDS.split(decoded(body)), start=1):
+    whole = decoded(body)
+    if whole is None:
+        return _SHUT
+    for number, text in enumerate(_LINE_ENDS.split(whole), start=1):
         line = _read_line(text, number)
         if line is None:
             continue

@@ -15,7 +15,8 @@ from pipelines.engine import Engine
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="Run directory: a path or any fsspec URL.")]
 OutOption = Annotated[str, typer.Option("--out", help="Run directory to write: a path or any fsspec URL.")]
 SetOption = Annotated[
-    list[str] | None, typer.Option("--set", metavar="A.B=VALUE", help="Override one key of the recipe.")
+    list[str] | None,
+    typer.Option("--set", metavar="A.B=VALUE", help="Override one key of the recipe or configuration."),
 ]
 RunnerOption = Annotated[
     str,

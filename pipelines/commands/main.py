@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import importlib
-import os
 import signal
 import sys
 from typing import Annotated, Any
@@ -17,6 +16,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from filters import __version__
 from filters.errors import AssayError
+from filters.terminal import quiet_when_closed, tell
 from pipelines.engine import interrupt
 
 #: Command name -> (module:attribute, one line of help). An attribute is a function or a `typer.Typer`.
@@ -129,6 +129,8 @@ def main() -> None:
     """Run the command line; turn errors that a user can act on into one line and an exit code."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where a shell has it ignored
         signal.signal(signal.SIGINT, interrupt)
+    # `assay … | head -1`: what nobody reads is dropped, and the exit code stays the command's own
+    sys.stdout, sys.stderr = quiet_when_closed(sys.stdout), quiet_when_closed(sys.stderr)
     sys.exit(invoke(sys.argv[1:]))
 
 
@@ -147,9 +149,6 @@ def invoke(arguments: list[str]) -> int:
         return int(error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         return _interrupted()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except OSError as error:
         if error.errno not in _TOLD and not (error.filename and error.strerror):
             raise
@@ -168,6 +167,5 @@ def _interrupted() -> int:
 
 
 def _say(message: str, code: int) -> int:
-    line = " ".join(message.split())
-    print(f"assay: {line}", file=sys.stderr)
+    tell(f"assay: {' '.join(message.split())}", stream=sys.stderr)
     return code

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from filters.errors import GateRefused
+from filters.terminal import tell
 from pipelines.commands.common import JsonOption, RunArgument, SignerOption, print_json
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Verify a dataset's manifest.")
@@ -58,7 +59,7 @@ def verify(
         "valid": "signed, by a key that was not checked (give --public-key)",
         "trusted": "signed by the given key",
     }
-    print(f"{run}: {len(body['files'])} files as stated, {words[state]}\ncontent hash {body['content_hash']}")
+    tell(f"{run}: {len(body['files'])} files as stated, {words[state]}", f"content hash {body['content_hash']}")
 
 
 def keygen(

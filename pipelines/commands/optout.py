@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from filters.errors import GateRefused
+from filters.terminal import all_printable, tell
 from pipelines.commands.check import RegistryOption
 from pipelines.commands.common import JsonOption, RunArgument, RunnerOption, WorkersOption, make_engine, print_json
 from pipelines.commands.registry import registry_app
@@ -63,15 +64,15 @@ def check(
         return
     for inspection in found:
         reason = inspection.resolution.reason
-        print(f"{inspection.target}: {inspection.verdict.value}" + (f", dropped as {reason.value}" if reason else ""))
+        tell(f"{inspection.target}: {inspection.verdict.value}" + (f", dropped as {reason.value}" if reason else ""))
         if inspection.problem:
-            print(f"  {inspection.problem}")
+            tell(f"  {inspection.problem}")
         for signal in inspection.signals:
             mark = "unreadable" if signal.unreadable else signal.verdict.value
-            print(f"  {mark:<10} {signal.channel} ({signal.source}): {signal.detail}")
-            print(f"             {signal.raw[:200]!r}, by {signal.spec}")
+            tell(f"  {mark:<10} {signal.channel} ({signal.source}): {signal.detail}")
+            tell(f"             {signal.raw[:200]!r}, by {signal.spec}")
         if not inspection.signals:
-            print("  no statement on any channel")
+            tell("  no statement on any channel")
 
 
 @app.command("match", context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
@@ -116,20 +117,26 @@ def apply(
     if as_json:
         print_json(record)
         return
-    print(f"{run}: {len(record['receipts'])} request(s) applied, {len(record['left'])} sample(s) left the shards")
+    tell(f"{run}: {len(record['receipts'])} request(s) applied, {len(record['left'])} sample(s) left the shards")
     if record["came"]:
         print(f"{len(record['came'])} near-duplicate(s) followed")
     for name in record["receipts"]:
-        print(f"receipt {run}/{name}")
+        tell(f"receipt {run}/{name}")
 
 
 @receipt_app.command("show")
 def show(receipt: Annotated[Path, typer.Argument(metavar="RECEIPT", help="Receipt file.")]) -> None:
     """Print a receipt in words."""
+    from filters.errors import BadInput
     from pipelines.retraction.receipts import read_receipt
     from pipelines.retraction.words import receipt_words
 
-    print(receipt_words(read_receipt(_bytes(receipt), str(receipt))))
+    found = all_printable(read_receipt(_bytes(receipt), str(receipt)))
+    try:
+        words = receipt_words(found)
+    except (KeyError, TypeError, AttributeError, ValueError):
+        raise BadInput(f"{receipt}: not a receipt: a field is missing or of another kind") from None
+    tell(*words.split("\n"))
 
 
 @receipt_app.command("verify")
@@ -154,7 +161,7 @@ def verify(
         "valid": "signed, by a key that was not checked (give --public-key)",
         "trusted": "signed by the given key",
     }
-    print(f"{receipt}: {words[state]}")
+    tell(f"{receipt}: {words[state]}")
 
 
 def _bytes(path: Path) -> bytes:

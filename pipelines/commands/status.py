@@ -6,10 +6,12 @@ from collections import Counter
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from audit.counts import funnel
 from filters.reasons import BY_CODE
+from filters.terminal import printable
 from pipelines.commands.common import JsonOption, RunArgument, print_json
 from pipelines.jobs.balance import shard_rows
 from pipelines.jobs.finish import run_counts
@@ -111,7 +113,7 @@ def _title(run: Run) -> str:
 def print_counts(run: Run, console: Console) -> None:
     """Print the funnel as a table."""
     counts = run_counts(run)
-    table = Table(title=_title(run), title_justify="left")
+    table = Table(title=escape(printable(_title(run))), title_justify="left")
     for heading, justify in (("reason", "left"), ("dropped", "right"), ("left", "right"), ("meaning", "left")):
         table.add_column(heading, justify=justify, overflow="fold")  # type: ignore[arg-type]
     table.add_row("samples", "", f"{counts.samples:,}", "")
@@ -122,4 +124,5 @@ def print_counts(run: Run, console: Console) -> None:
     for gate in gates(run):
         waiver = gate["waived"]
         mark = f"; waived by {waiver['by']} ({waiver['at']}): {waiver['why']}" if waiver else ""
-        console.print(f"gate {gate['gate']}: {gate['state']}: {gate['words']}{mark}", markup=False, highlight=False)
+        line = printable(f"gate {gate['gate']}: {gate['state']}: {gate['words']}{mark}")
+        console.print(line, markup=False, highlight=False)

@@ -1,4 +1,4 @@
-"""Apply: the registry's newer entries, found in a finished dataset and taken out of it, with receipts."""
+"""Apply: what the registry says by now, found in a finished dataset and taken out of it, with receipts."""
 
 from __future__ import annotations
 
@@ -6,15 +6,12 @@ import json
 from collections import defaultdict
 from typing import Any
 
-import numpy as np
-
 from filters.errors import BadInput
 from filters.optout.entries import Entry, Kind, stamp
 from pipelines.jobs.match import encoder_of, make_matcher, matches_of, pin, pinned, queue_pairs, snapshot_body
+from pipelines.jobs.rematch import rows_with, tightened
 from pipelines.jobs.retract import Keys, Match, retract
-from pipelines.registry.matcher import Matcher
 from pipelines.registry.store import Registry, Snapshot, open_registry
-from pipelines.retraction.index import find_positions
 from pipelines.run.directory import MANIFEST, REGISTRY, Run
 from pipelines.run.manifest import SIGNATURE, read_manifest
 from pipelines.run.signing import sign
@@ -29,7 +26,8 @@ MANY = 10_000
 def apply(run: Run, registry: str | None, keys: Keys) -> dict[str, Any]:
     """Bring a finished dataset up to date with a registry; return the retraction's record.
 
-    `registry`: its URL, else the recipe's. Without newer entries only the date of the consultation changes.
+    `registry`: its URL, else the recipe's. Applied are newer entries, and what ended grants and corrected verdicts
+    leave denied; where there is nothing of that kind, only the date of the consultation changes.
     Raises `BadInput` where there is no registry, or not the one that the dataset was matched with.
     """
     url = registry or run.recipe.rights.registry
@@ -44,19 +42,22 @@ def apply(run: Run, registry: str | None, keys: Keys) -> dict[str, Any]:
             raise BadInput(f"{url}: not the registry that {run.store.url} was matched with, or cut off since")
         now = opened.snapshot()
         entries = list(opened.entries(before.seq, now.seq))
-        if not entries and pinned(run) is not None:
+        again = tightened(run, opened, now)
+        if not entries and not again and pinned(run) is not None:
             return _refresh(run, body, now, keys)
         matches = find_matches(run, opened, before, now, entries)
         hit = {match.row["entry"] for match in matches}
         asked = [request_of(entry) for entry in entries if len(entries) <= MANY or entry.seq in hit]
-    return retract(run, matches, asked, now, keys)
+        denying = {row["entry"] for found in again for row in found.rows if row["outcome"] != "grant"}
+        asked = [*map(request_of, opened.some(n for n in denying if n <= before.seq)), *asked]
+    return retract(run, matches, asked, now, keys, again)
 
 
 def find_matches(run: Run, registry: Registry, before: Snapshot, now: Snapshot, entries: list[Entry]) -> list[Match]:
     """Return all match rows of the samples that one of the new `entries` names."""
     matcher = make_matcher(registry, now, run.recipe.rights, encoder_of(run))
     found: list[Match] = []
-    for index, start, rows in _candidates(run, matcher, entries):
+    for index, start, rows in _candidates(run, entries):
         table = matches_of(run, matcher, index, rows)
         uids = run.table("samples", index, ["uid"]).column("uid").to_pylist()
         wanted = range(len(uids)) if rows is None else rows
@@ -84,24 +85,15 @@ def request_of(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _candidates(run: Run, matcher: Matcher, entries: list[Entry]) -> list[tuple[int, int, list[int] | None]]:
+def _candidates(run: Run, entries: list[Entry]) -> list[tuple[int, int, list[int] | None]]:
     """Return part, its first position, and the rows that may match; None for all rows of the part."""
-    rows = [run.marker("samples", index).rows for index in run.parts("samples")]
-    starts = np.concatenate([[0], np.cumsum(rows, dtype=np.int64)])
     alike = any(entry.kind in (Kind.PDQ, Kind.EMBEDDING) for entry in entries)
-    if alike or len(entries) > MANY or not run.parts("index"):
-        return [(index, int(start), None) for index, start in zip(run.parts("samples"), starts, strict=False)]
-    positions = find_positions(run, [key for entry in entries for key in entry.keys])
-    by_part: dict[int, list[int]] = defaultdict(list)
-    for position in positions:
-        part = int(np.searchsorted(starts, position, side="right")) - 1
-        by_part[part].append(int(position - starts[part]))
-    parts = run.parts("samples")
-    return [(parts[part], int(starts[part]), found) for part, found in sorted(by_part.items())]
+    every = alike or len(entries) > MANY
+    return rows_with(run, None if every else [key for entry in entries for key in entry.keys])
 
 
 def _refresh(run: Run, body: dict[str, Any], now: Snapshot, keys: Keys) -> dict[str, Any]:
-    """Note that the registry was consulted and had nothing new; the content stays what it is."""
+    """Note that the registry was consulted and had nothing to apply; the content stays what it is."""
     stage = Staged(run.store)
     new = Run(stage, run.recipe)
     pin(new, now)

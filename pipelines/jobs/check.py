@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 
 import numpy as np
@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from audit.compliance import PROBLEMS, Problem, Tally, denied, evidence_lost, too_old, unlicensed
 from filters.errors import GateRefused
 from pipelines.jobs.match import pinned
+from pipelines.jobs.rematch import tightened
 from pipelines.jobs.rights import rights_part
 from pipelines.registry.store import Registry, Snapshot, open_registry
 from pipelines.retraction.versions import chain_problems
@@ -49,9 +50,12 @@ def check(
     """
     body = read_manifest(run)
     problems = [*verify(run), *check_signature(run, signer)[1], *chain_problems(run)]
-    problems += _registry_problems(run, registry or run.recipe.rights.registry, now or datetime.now(timezone.utc))
-    tally = Tally()
+    tally, intact = Tally(), not problems
     shipped = _shipped(run)
+    state, url, at = pinned(run), registry or run.recipe.rights.registry, now or datetime.now(timezone.utc)
+    problems += _registry_problems(run, state, url, at)
+    if intact and state is not None and url is not None:
+        tally.add("UNAPPLIED_CHANGE", _changed(run, url, replace(state, at=at), shipped))
     for index in run.parts("samples"):
         _check_part(run, index, shipped, tally)
     tally.add("SHARD_DISAGREES", sorted(shipped))
@@ -121,9 +125,15 @@ def _shipped(run: Run) -> set[str]:
     return found
 
 
-def _registry_problems(run: Run, url: str | None, now: datetime) -> list[Problem]:
+def _changed(run: Run, url: str, state: Snapshot, shipped: set[str]) -> list[str]:
+    """Return the shipped samples that the applied entries, grants and verdicts deny at the time of `state`."""
+    with open_registry(url) as registry:
+        found = tightened(run, registry, state) if registry.holds(state) else []
+    return [sample.words for sample in found if sample.uid in shipped]
+
+
+def _registry_problems(run: Run, state: Snapshot | None, url: str | None, now: datetime) -> list[Problem]:
     """Compare the pinned state of the registry with the registry as it is."""
-    state = pinned(run)
     if state is None:
         return [Problem("NO_REGISTRY", f"{PROBLEMS['NO_REGISTRY']} Set rights.registry, or assay optout apply.")]
     problems = []

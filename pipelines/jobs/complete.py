@@ -11,9 +11,9 @@ import pyarrow.compute as pc
 from filters.registry import COSTLY
 from filters.rules import masks_of_codes, needed_columns
 from pipelines.engine import Engine, run_parts
-from pipelines.jobs.decide import joined, judge_scored, lacking, resolved_rules
+from pipelines.jobs.decide import joined, judge_scored, resolved_rules, spared
 from pipelines.jobs.rights import rights_part
-from pipelines.jobs.score import Score, evidence_table, score_rows, score_work
+from pipelines.jobs.score import Score, evidence_table, score_rows, score_work, write_embeddings
 from pipelines.jobs.scoring import Scored, scattered
 from pipelines.progress import Meter, shown
 from pipelines.run.directory import Run
@@ -22,13 +22,12 @@ from pipelines.run.schema import EVIDENCE, embeddings_schema
 
 
 def needed(run: Run, index: int) -> list[int]:
-    """Return the rows of one part that the recipe's rules cannot decide without skipped scores."""
+    """Return the rows of one part that the recipe's rules or the registry cannot decide without skipped scores."""
     rules = resolved_rules(run)
     table = joined(run, index, needed_columns(rules))
     failures = masks_of_codes(table.column("failure"))
     masks = judge_scored(rules, table) | rights_part(run, index, table.column("uid").combine_chunks())
-    open_rows = (failures == 0) & (masks == 0) & lacking(rules, table)
-    return [int(row) for row in np.flatnonzero(open_rows)]
+    return [int(row) for row in np.flatnonzero(spared(run, index, rules, table, (failures == 0) & (masks == 0)))]
 
 
 def without_reserved(run: Run, index: int) -> pa.Table:
@@ -78,13 +77,16 @@ class Complete:
         run = self.score.run_dir
         marker = run.marker("scores", index)
         vectors = _filled_embeddings(run, index, results)
+        uids = table.column("uid").combine_chunks()
         writer = PartWriter(run.store, part_name("scores", index, ""), marker.fingerprint)
         writer.keep(marker, part_name("thumbnails", index, ".tar"))
         writer.add_table(part_name("scores", index), table)
         if vectors is not None:
             writer.add_table(part_name("embeddings", index), vectors)
+        else:  # the cascade had spared every row of the part
+            write_embeddings(writer, index, uids, results)
         if run.store.exists(part_name("evidence", index)):
-            found = _completed_evidence(run, index, table.column("uid").to_pylist(), results)
+            found = _completed_evidence(run, index, uids.to_pylist(), results)
             writer.add_table(part_name("evidence", index), found)
         skipped = len(table) - table.column("skipped").null_count
         writer.commit(marker.rows, {**marker.facts, "skipped": skipped})

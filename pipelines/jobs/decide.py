@@ -45,7 +45,7 @@ from pipelines.jobs.decide_groups import (
 from pipelines.jobs.dedup import CLUSTERS_FILE, dedup_fingerprint
 from pipelines.jobs.dedup_against import CONTAMINATION_FILE
 from pipelines.jobs.dedup_choice import Evidence, alike_opt_outs, choice_columns, choose, likeness_of_run, thinned
-from pipelines.jobs.rights import rights_part, rights_state
+from pipelines.jobs.rights import require_matched, rights_part, rights_state, unseen
 from pipelines.run.directory import Run
 from pipelines.run.parts import Marker, PartWriter, fingerprint, finished, part_name, read_marker, read_table
 from pipelines.run.schema import LEDGER
@@ -74,6 +74,7 @@ def decide(run: Run) -> list[Marker]:
     parts = run.parts("scores")
     if not parts or parts != run.parts("samples"):
         raise BadInput(f"{run.store.url}: not every part is scored; run assay score first")
+    require_matched(run)
     wanted = decide_fingerprint(run)
     done = [finished(run.store, part_name("ledger", i, ""), wanted) for i in parts]
     markers = [marker for marker in done if marker]
@@ -166,7 +167,7 @@ def _judged(run: Run, parts: list[int], rules: list[AnyRule], others: Exceptions
         rights = rights_part(run, index, table.column("uid").combine_chunks())
         groups = group_table(run, index, named) if named else None
         judged = judge_by_group(partial(judge_scored, table=table), rules, others, groups) | rights
-        undecided += int(((judged == 0) & (failures == 0) & lacking(rules, table)).sum())
+        undecided += int(spared(run, index, rules, table, (judged == 0) & (failures == 0)).sum())
         masks.append(np.where(failures != 0, failures | _rights(rules, table, failures, rights), judged))
         tables.append(table.select([n for n in table.column_names if n in {*choice, by}]))
     if undecided:
@@ -186,7 +187,7 @@ def _judged(run: Run, parts: list[int], rules: list[AnyRule], others: Exceptions
 def judge_scored(rules: list[AnyRule], table: pa.Table) -> np.ndarray:
     """Judge rows by all rules; a score that the cascade spared a row speaks neither for nor against it."""
     masks = judge([rule for rule in rules if rule.column not in COSTLY_COLUMNS], table)
-    skipped = ~table.column("skipped").combine_chunks().is_null().to_numpy(zero_copy_only=False)
+    skipped = _skipped(table)
     for rule in rules:
         if rule.column in COSTLY_COLUMNS:
             found = judge([rule], table)
@@ -194,9 +195,20 @@ def judge_scored(rules: list[AnyRule], table: pa.Table) -> np.ndarray:
     return masks
 
 
+def spared(run: Run, index: int, rules: list[AnyRule], table: pa.Table, alive: np.ndarray) -> np.ndarray:
+    """Return (n,) bool: rows of the part still `alive` that were spared what a rule, or the registry, must look at."""
+    found: np.ndarray = (alive & lacking(rules, table)) | unseen(run, index, alive & _skipped(table))
+    return found
+
+
+def _skipped(table: pa.Table) -> np.ndarray:
+    found: np.ndarray = ~table.column("skipped").combine_chunks().is_null().to_numpy(zero_copy_only=False)
+    return found
+
+
 def lacking(rules: list[AnyRule], table: pa.Table) -> np.ndarray:
     """Return (n,) bool: rows that were spared a score that a rule reads."""
-    skipped = ~table.column("skipped").combine_chunks().is_null().to_numpy(zero_copy_only=False)
+    skipped = _skipped(table)
     missing = np.zeros(table.num_rows, dtype=bool)
     for rule in rules:
         if rule.column in COSTLY_COLUMNS and rule.column in table.column_names:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
@@ -63,15 +64,17 @@ class Hashes:
 
 
 def hashes_of(table: pa.Table) -> Hashes:
-    """Return the hashes of a table's rows; columns that it lacks count as null. Raises `BadInput` for other types."""
-    sha, pixels, pdq, colours = (_words(_values(table, name), size) for name, size in _SIZES)
+    """Return the hashes of a table's rows; null, and columns that it lacks, are no hash.
+
+    Raises `BadInput` for every other value that is none: a hash that cannot be read would match nothing, in silence.
+    """
+    sha, pixels, pdq, colours = (_words(_values(table, name), size, name) for name, size in _SIZES)
     found = _values(table, "phash")
+    phash = np.array([_number(value, row) for row, value in enumerate(found)], dtype=np.uint64).reshape(-1, 1)
     try:
-        numbers = [int(value, 16) if isinstance(value, str) else value or 0 for value in found]
-        phash = np.array(numbers, dtype=np.uint64).reshape(-1, 1)
         quality = np.array([value or 0 for value in _values(table, "pdq_quality")], dtype=np.int64)
     except (TypeError, ValueError, OverflowError):
-        raise BadInput("the columns phash and pdq_quality must hold 64-bit hashes and numbers") from None
+        raise BadInput("the column pdq_quality must hold numbers") from None
     if "pdq_quality" not in table.column_names:
         quality[:] = PDQ_QUALITY  # a list of hashes without qualities: its maker has chosen them
     has_phash = np.array([value is not None for value in found], dtype=bool)
@@ -88,19 +91,56 @@ def _values(table: pa.Table, name: str) -> list[object]:
     return table.column(name).to_pylist() if name in table.column_names else [None] * table.num_rows
 
 
-def _bytes(value: object) -> bytes:
-    """Return a hash that stands as bytes or in hex; what is neither has no bytes."""
-    try:
-        return bytes.fromhex(value) if isinstance(value, str) else value if isinstance(value, bytes) else b""
-    except ValueError:
+def _bytes(value: object, size: int, name: str, row: int) -> bytes:
+    """Return a hash that stands as bytes or in hex; null has no bytes. Raises `BadInput`."""
+    if value is None:
         return b""
+    found = value
+    if isinstance(value, str):
+        try:
+            found = bytes.fromhex(value)
+        except ValueError:
+            found = None
+    # hex digits as bytes: an MD5 in hex is as long as a SHA-256
+    if not isinstance(found, bytes) or len(found) != size or (name == "sha256" and _HEX.fullmatch(found)):
+        raise BadInput(
+            f"column {name}, row {row}: {_shown(value)} is no hash of {size} bytes; give bytes, "
+            f"or text of {2 * size} hex digits and nothing else, or null"
+        )
+    return found
 
 
-def _words(values: list[object], size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return hashes of `size` bytes as words (n, size / 8), and which rows have one of that size."""
-    found = [_bytes(value) for value in values]
+_HEX = re.compile(rb"[0-9a-fA-F]+")
+
+
+def _number(value: object, row: int) -> int:
+    """Return a 64-bit hash that stands as a number or in hex, 0 for null. Raises `BadInput`."""
+    if value is None:
+        return 0
+    found = value
+    if isinstance(value, str):
+        try:
+            found = int(value, 16)
+        except ValueError:
+            found = None
+    if not isinstance(found, int) or isinstance(found, bool) or not 0 <= found < 1 << 64:
+        raise BadInput(
+            f"column phash, row {row}: {_shown(value)} is no 64-bit hash; give a whole number from 0, "
+            "or text of 16 hex digits, or null"
+        )
+    return found
+
+
+def _shown(value: object) -> str:
+    text = ascii(value)
+    return text if len(text) <= 80 else f"{text[:80]}…"
+
+
+def _words(values: list[object], size: int, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return hashes of `size` bytes as words (n, size / 8), and which rows have one. Raises `BadInput`."""
+    found = [_bytes(value, size, name, row) for row, value in enumerate(values)]
     has = np.array([len(value) == size for value in found], dtype=bool)
-    packed = b"".join(value if len(value) == size else bytes(size) for value in found)
+    packed = b"".join(value or bytes(size) for value in found)
     return np.frombuffer(packed, dtype=np.uint64).reshape(-1, size // 8), has
 
 

@@ -31,6 +31,9 @@ from pipelines.sources.registry import make_source
 
 VERSION = "3"
 
+#: How `_text` reads what is no text. Not part of the content hash, which the texts themselves are.
+_TEXTS = "2"
+
 #: Pictures that no decoder survives: not even their headers are read.
 _NEVER_OPENED = (Reason.DECODER_CRASHED, Reason.DECODE_TIMEOUT)
 
@@ -88,7 +91,9 @@ class Ingest:
         recipe, shard = self.run_dir.recipe, self.shards[index]
         settings = (recipe.input.model_dump(exclude={"path"}), recipe.limits.model_dump(exclude={"max_failures"}))
         rights = [*SignalWriter(recipe.rights).versions(), harmful_state(tuple(recipe.rights.harmful))]
-        return fingerprint("ingest", VERSION, shard.name, shard.state, shard.members, settings, rights, map_version())
+        return fingerprint(
+            "ingest", VERSION, _TEXTS, shard.name, shard.state, shard.members, settings, rights, map_version()
+        )
 
 
 def read_limits(recipe: Recipe) -> ReadLimits:
@@ -235,9 +240,16 @@ def _text(value: Any) -> str | None:
     """Return a value of the input as text: None for absent and empty, JSON for what is nested."""
     if value is None:
         return None
+    if isinstance(value, bytes):  # a binary column of a table
+        value = _plain(value)
     if not isinstance(value, str):
-        value = json.dumps(value, sort_keys=True, default=str)
+        value = json.dumps(value, sort_keys=True, ensure_ascii=False, default=_plain)
     return _clean(value) or None
+
+
+def _plain(value: Any) -> str:
+    """Return what JSON has no form for as text; octets are read as UTF-8, as those of captions are."""
+    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
 
 
 def _clean(text: str) -> str:

@@ -17,6 +17,7 @@ from filters.errors import BadInput
 from filters.optout.grants import raw_key
 from filters.optout.matching import COLUMNS
 from pipelines.engine import Engine, run_parts
+from pipelines.jobs.rights import match_facts, scored_files, without_embedding
 from pipelines.registry.matcher import Bounds, Matcher
 from pipelines.registry.reviews import Pair, queue
 from pipelines.registry.store import Registry, Snapshot, open_registry
@@ -26,7 +27,7 @@ from pipelines.run.recipe_rights import Rights
 from pipelines.run.schema import MATCHES
 from pipelines.run.signing import load_public
 
-VERSION = "1"
+VERSION = "2"
 
 
 def pin(run: Run, snapshot: Snapshot) -> None:
@@ -52,9 +53,19 @@ def pinned(run: Run) -> Snapshot | None:
 
 def make_matcher(registry: Registry, snapshot: Snapshot, rights: Rights, encoder: str | None) -> Matcher:
     """Return the matcher that the recipe's `rights` section asks for. Raises `BadInput`."""
+    return _made(registry, snapshot, rights, encoder, trusted_keys(rights))
+
+
+def trusted_keys(rights: Rights) -> tuple[bytes, ...]:
+    """Return the raw public keys whose grants count, as their files hold them now, sorted. Raises `BadInput`."""
+    return tuple(sorted(raw_key(load_public(Path(path))) for path in rights.grant_keys))
+
+
+def _made(
+    registry: Registry, snapshot: Snapshot, rights: Rights, encoder: str | None, trusted: tuple[bytes, ...]
+) -> Matcher:
     alike = rights.look_alike
     bounds = Bounds(alike.pdq_distance, alike.cosine, alike.review_cosine)
-    trusted = [raw_key(load_public(Path(path))) for path in rights.grant_keys]
     return Matcher(registry, snapshot, trusted, bounds, encoder)
 
 
@@ -75,11 +86,37 @@ def matches_of(run: Run, matcher: Matcher, index: int, rows: list[int] | None = 
         if pdq.num_columns < 2:
             raise BadInput(f"{run.store.url}: the registry holds pictures; add 'pdq' to scorers and run assay score")
         pdq = pdq.take(take)
-    if matcher.needs_embeddings:
+    if matcher.needs_embeddings and run.store.exists(part_name("embeddings", index)):  # else no row has one
         column = run.table("embeddings", index, ["image"]).column("image").combine_chunks()
         size = column.type.list_size
         embeddings = column.flatten().to_numpy().reshape(-1, size).astype(np.float32)[take.to_numpy()]
     return matcher.match(samples.take(take), pdq, embeddings)
+
+
+def _with_purged(run: Run, matcher: Matcher, index: int, found: pa.Table) -> pa.Table:
+    """Return the part's matches with the earlier ones by looks of samples whose looks a retraction has purged since.
+
+    Those cannot be found again, and say why the sample left.
+    """
+    if not run.store.exists(part_name("matches", index)):
+        return found
+    old = run.table("matches", index)
+    scores = run.table("scores", index, ["uid", "skipped", "pdq"])
+    spared = pc.is_valid(scores.column("skipped")).combine_chunks().to_numpy(zero_copy_only=False)
+    kept = [found]
+    for kind, needed in (("pdq", matcher.needs_pictures), ("embedding", matcher.needs_embeddings)):
+        if not needed or not old.num_rows:
+            continue
+        blind = spared & (_no_hash(scores) if kind == "pdq" else without_embedding(run, index, len(spared)))
+        uids = scores.column("uid").filter(pa.array(blind))
+        mine = pc.equal(old.column("method").cast(pa.string()), kind)
+        kept.append(old.filter(pc.and_(mine, pc.is_in(old.column("uid"), value_set=uids.combine_chunks()))))
+    return pa.concat_tables([table.replace_schema_metadata(found.schema.metadata) for table in kept])
+
+
+def _no_hash(scores: pa.Table) -> np.ndarray:
+    found: np.ndarray = pc.is_null(scores.column("pdq")).combine_chunks().to_numpy(zero_copy_only=False)
+    return found
 
 
 @dataclass(frozen=True)
@@ -89,37 +126,39 @@ class Match:
     run_dir: Run
     snapshot: Snapshot
     encoder: str | None
+    trusted: tuple[bytes, ...] = ()
 
     def load(self) -> None:
         """Open the registry and its index; kept for the process."""
         self._loaded()
 
     def _loaded(self) -> Matcher:
-        return _matcher(self.run_dir.recipe.rights.model_dump_json(), self.snapshot, self.encoder)
+        return _matcher(self.run_dir.recipe.rights.model_dump_json(), self.snapshot, self.encoder, self.trusted)
 
     def run(self, index: int) -> None:
         """Write `matches` part `index`."""
         name, wanted = part_name("matches", index, ""), self.wanted(index)
         if finished(self.run_dir.store, name, wanted):
             return
-        found = matches_of(self.run_dir, self._loaded(), index)
+        matcher = self._loaded()
+        found = _with_purged(self.run_dir, matcher, index, matches_of(self.run_dir, matcher, index))
         writer = PartWriter(self.run_dir.store, name, wanted)
-        writer.add_table(part_name("matches", index), found)
-        writer.commit(found.num_rows)
+        writer.add_table(part_name("matches", index), found.unify_dictionaries())
+        writer.commit(found.num_rows, match_facts(self.run_dir, index, matcher.needs_embeddings))
 
     def wanted(self, index: int) -> str:
-        """Return the fingerprint of part `index`: samples, scores, the registry's state and the recipe's bounds."""
+        """Return the fingerprint of part `index`: samples, scores, the registry's state, the keys and the bounds."""
         run = self.run_dir
-        rights = run.recipe.rights.model_dump(include={"registry", "look_alike", "grant_keys"})
+        rights = run.recipe.rights.model_dump(include={"registry", "look_alike"})
         content = run.marker("samples", index).facts["content"]
-        state = [self.snapshot.seq, self.snapshot.hash, self.encoder]
-        return fingerprint("match", VERSION, content, run.marker("scores", index).fingerprint, state, rights)
+        state = [self.snapshot.seq, self.snapshot.hash, self.encoder, [key.hex() for key in self.trusted]]
+        return fingerprint("match", VERSION, content, scored_files(run, index), state, rights)
 
 
 @lru_cache(maxsize=2)
-def _matcher(rights_json: str, snapshot: Snapshot, encoder: str | None) -> Matcher:
+def _matcher(rights_json: str, snapshot: Snapshot, encoder: str | None, trusted: tuple[bytes, ...]) -> Matcher:
     rights = Rights.model_validate_json(rights_json)
-    return make_matcher(open_registry(str(rights.registry)), snapshot, rights, encoder)
+    return _made(open_registry(str(rights.registry)), snapshot, rights, encoder, trusted)
 
 
 def pin_registry(run: Run) -> Snapshot | None:
@@ -148,7 +187,8 @@ def key_matches(run: Run, samples: pa.Table) -> pa.Table:
     snapshot = pinned(run)
     if snapshot is None or run.recipe.rights.registry is None:
         return MATCHES.empty_table()
-    return _matcher(run.recipe.rights.model_dump_json(), snapshot, None).match(samples)
+    rights = run.recipe.rights
+    return _matcher(rights.model_dump_json(), snapshot, None, trusted_keys(rights)).match(samples)
 
 
 def match(run: Run, engine: Engine) -> None:
@@ -159,7 +199,7 @@ def match(run: Run, engine: Engine) -> None:
     snapshot = pin_registry(run)
     if snapshot is None:
         return
-    work = Match(run, snapshot, encoder_of(run))
+    work = Match(run, snapshot, encoder_of(run), trusted_keys(run.recipe.rights))
     parts = run.parts("scores")
     pending = [i for i in parts if not finished(run.store, part_name("matches", i, ""), work.wanted(i))]
     run_parts(engine, "match", work, pending)

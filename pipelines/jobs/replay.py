@@ -14,7 +14,7 @@ from pipelines.retraction.versions import sealed
 from pipelines.run.directory import REGISTRY, Run, create_run
 from pipelines.run.manifest import read_manifest
 from pipelines.run.recipe import Recipe, load_recipe, parse_recipe
-from pipelines.run.storage import Store
+from pipelines.run.storage import Store, sha256_stream
 
 #: What a new decision needs of the old run, and what galleries and later stages read.
 CARRIED = (
@@ -22,6 +22,7 @@ CARRIED = (
     *("statistics", "scores", "evidence", "embeddings", "thumbnails", "groups"),
 )
 _PARENT = "parent.json"
+_MARKER = ".done.json"
 
 #: What may differ between the old recipe and the new one: all that comes after the scores.
 _REPLAYABLE = {"name", "rights", "rules", "licences", "languages", "duplicates", "balance", "shards", "audit", "gates"}
@@ -51,6 +52,7 @@ def replayed_recipe(run: Run, overrides: list[str], file: Path | None = None) ->
 def replay(run: Run, overrides: list[str], out: str, file: Path | None = None) -> Run:
     """Decide the run again into the new run `out`; its shards are written by `assay balance`.
 
+    Where `out` is an earlier replay, what the run has changed or lost since (an opt-out was applied) is so there too.
     `file`: a whole recipe instead of the run's own. Raises `BadInput`.
     """
     if not run.parts("scores") or run.parts("scores") != run.parts("samples"):
@@ -59,11 +61,14 @@ def replay(run: Run, overrides: list[str], out: str, file: Path | None = None) -
     sealed(new.store)
     if new.store.root == run.store.root:
         raise BadInput(f"{out}: is the run itself; give another --out")
+    if set(new.parts("scores")) - set(run.parts("scores")):
+        raise BadInput(f"{out}: has parts that {run.store.url} does not have; give another --out")
     for artefact in CARRIED:
-        for name in run.store.list(artefact):
-            _carry(run.store, new.store, name)
+        _carry_folder(run.store, new.store, artefact)
     if run.store.exists(REGISTRY):
         _carry(run.store, new.store, REGISTRY)
+    else:
+        new.store.delete(REGISTRY)
     parent = read_manifest(run)["content_hash"] if run.finished() else None
     new.store.write(_PARENT, json.dumps({"content_hash": parent, "run": run.store.url}).encode())
     dedup(new)
@@ -80,12 +85,26 @@ def parent_of(run: Run) -> str | None:
     return found
 
 
+def _carry_folder(old: Store, new: Store, folder: str) -> None:
+    """Make a folder of the new run hold what that of the old one does, from whatever an earlier replay left."""
+    names = old.list(folder)
+    for name in set(new.list(folder)) - set(names):
+        new.delete(name)
+    markers = [name for name in names if name.endswith(_MARKER)]
+    # a marker vouches for its part: an older one goes before the part changes, and the new one comes last
+    for name in markers:
+        if new.exists(name) and not _same(old, new, name):
+            new.delete(name)
+    for name in [name for name in names if not name.endswith(_MARKER)] + markers:
+        _carry(old, new, name)
+
+
 def _carry(old: Store, new: Store, name: str) -> None:
     """Give `name` of the old run to the new one: a hard link where both are on one disk, else a copy.
 
     Parts are never changed in place (only replaced), so a link is safe.
     """
-    if new.size(name) is not None and new.size(name) == old.size(name):
+    if new.size(name) is not None and _same(old, new, name):
         return
     if old.local and new.local:
         target = Path(new.path(name))
@@ -98,3 +117,13 @@ def _carry(old: Store, new: Store, name: str) -> None:
             pass  # another disk, or a file system without links: copy
     with new.create(name) as path, old.open(name) as stream, path.open("wb") as copy:
         shutil.copyfileobj(stream, copy)
+
+
+def _same(old: Store, new: Store, name: str) -> bool:
+    """Tell whether both runs have the file with the same content; of another state it may well have the same size."""
+    if new.size(name) != old.size(name):
+        return False
+    if old.local and new.local and Path(new.path(name)).samefile(old.path(name)):
+        return True
+    with old.open(name) as one, new.open(name) as other:
+        return sha256_stream(one) == sha256_stream(other)

@@ -1,4 +1,4 @@
-"""Retract: a finished dataset without the samples that newer entries of the registry name.
+"""Retract: a finished dataset without the samples that the registry denies by now.
 
 Only the parts and shards that hold such a sample are rewritten. Everything is staged first and takes effect in
 one step, so that a job that is killed leaves the old dataset or the new one.
@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -22,13 +24,14 @@ from pipelines.jobs.audit import audit
 from pipelines.jobs.balance import shard_name, sidecar_rows, write_index
 from pipelines.jobs.finish import VERSIONS
 from pipelines.jobs.match import pin, snapshot_body
+from pipelines.jobs.rematch import Tightened, settle
 from pipelines.jobs.reread import known_hashes, same_records
 from pipelines.jobs.rights import policy_of
 from pipelines.progress import Meter
 from pipelines.registry.store import Snapshot
 from pipelines.retraction.ledger import LedgerEditor, counts_after
 from pipelines.retraction.promote import Promotion, flag_alikes, promote
-from pipelines.retraction.receipts import FORMAT, Found, write_receipt
+from pipelines.retraction.receipts import FORMAT, Found, read_receipt, receipt_name, write_receipt
 from pipelines.retraction.rewrite import (
     Arrival,
     purge_downloads,
@@ -89,35 +92,47 @@ class Change:
 
 
 def retract(
-    run: Run, matches: list[Match], requests: list[dict[str, Any]], snapshot: Snapshot, keys: Keys
+    run: Run,
+    matches: list[Match],
+    requests: list[dict[str, Any]],
+    snapshot: Snapshot,
+    keys: Keys,
+    again: Sequence[Tightened] = (),
 ) -> dict[str, Any]:
     """Apply the registry's entries `requests`, which name the samples `matches`; return the retraction's record.
 
+    `again`: samples that are denied by now without a newer entry; they leave too.
     `snapshot` is the registry's state that the dataset is up to date with from now on. Only under the run's lock.
     """
     read_manifest(run)
-    change = plan(run, matches)
+    change = plan(run, matches, again)
     stage = Staged(run.store)
     new = Run(stage, run.recipe)
     _rewrite(run, new, change)
     return _record(run, new, change, requests, snapshot, keys)
 
 
-def plan(run: Run, matches: list[Match]) -> Change:
+def plan(run: Run, matches: list[Match], again: Sequence[Tightened] = ()) -> Change:
     """Decide who leaves and who follows; changes nothing on disk."""
     policy = policy_of(run.recipe.rights)
     change = Change(LedgerEditor.open(run), defaultdict(list))
     for match in matches:
         change.matched[match.position].append(match.row)
+    denied = {sample.position: sample.mask for sample in again}
+    for sample in again:
+        change.matched[sample.position] = list(sample.rows)  # by the same state of the registry as `matches`
     for position, rows in sorted(change.matched.items()):
         found = [match_reason(row["outcome"], row["kind"], row["method"], policy) for row in rows]
-        reasons = [reason for reason in found if reason is not None]
-        change.before[position] = change.ledger.row(position)
+        reasons = mask(*(reason for reason in found if reason is not None))
         # the matcher gives a grant only where it covers every denial
-        if not reasons or any(row["outcome"] == "grant" for row in rows):
+        if any(row["outcome"] == "grant" for row in rows):
+            reasons = np.uint64(0)
+        reasons |= denied.get(position, np.uint64(0))
+        change.before[position] = change.ledger.row(position)
+        if not reasons:
             continue
         change.denied.append(position)
-        shard = change.ledger.drop(position, mask(*reasons))
+        shard = change.ledger.drop(position, reasons)
         if shard is not None:
             change.retracted[position] = shard
     for promotion in promote(run, change.ledger, change.retracted):
@@ -163,10 +178,15 @@ def _rewrite(run: Run, new: Run, change: Change) -> None:
         purge_downloads(new, part, rows)
         purge_scores(new, part, rows, {str(ledger.row(position)["uid"]) for position in positions})
     matched_parts: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    unnamed: dict[int, set[str]] = defaultdict(set)
     for position, found in sorted(change.matched.items()):
-        matched_parts[ledger.place(position)[0]] += found
+        part = ledger.place(position)[0]
+        matched_parts[part] += found
+        if not found:
+            unnamed[part].add(str(ledger.row(position)["uid"]))
     for part, found in sorted(matched_parts.items()):
         replace_matches(new, part, pa.Table.from_pylist(found, schema=MATCHES))
+        settle(run, new, part, unnamed[part])
     uids = {str(ledger.row(position)["uid"]) for position in change.denied}
     purge_duplicates(new, set(change.denied))
     purge_latents(new, uids)
@@ -228,7 +248,7 @@ def _sha256(run: Run, name: str) -> str | None:
 def _receipt(
     run: Run, change: Change, request: dict[str, Any], record: dict[str, Any], records: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    """Return the receipt for one entry of the registry."""
+    """Return the receipt for one entry of the registry; a receipt that the entry had before is in it as `earlier`."""
     found = []
     for position, rows in sorted(change.matched.items()):
         for row in (row for row in rows if row["entry"] == request["entry"]):
@@ -236,7 +256,10 @@ def _receipt(
     versions = sorted({version for sample in found for version in sample.versions})
     checkpoints = [vars(training) for training in trainings(run.store, set(versions))]
     missing = [promotion.uid for promotion in change.not_followed]
+    name = receipt_name(request["entry"])
+    earlier = {"earlier": read_receipt(run.store.read(name), name)} if run.store.exists(name) else {}
     return {
+        **earlier,
         "format": FORMAT,
         "request": request,
         "registry": record["registry"],

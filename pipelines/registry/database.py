@@ -35,6 +35,9 @@ DEFINITIONS = {
 SPECIAL = "kind IN ('pdq', 'embedding', 'grant')"
 INDEXES = (f"CREATE INDEX optout_special ON optout_entries (kind, seq) WHERE {SPECIAL}",)
 
+#: Columns of the registry's own record.
+RECORD_COLUMNS = "id, format, created_at"
+
 #: Columns of an entry in the order in which they are read and written.
 ENTRY_COLUMNS = "seq, kind, value, entry_keys, aliases, requester, basis, note, created_at, previous, hash"
 
@@ -57,8 +60,12 @@ class Database(Protocol):
         """Hold the one writer's place: all that the block inserts is there when it ends well, else nothing."""
         ...
 
-    def create(self) -> None:
-        """Make the tables and their triggers. Raises `BadInput` where they are there."""
+    def create(self, record: tuple[str, int, str]) -> None:
+        """Make the tables, their triggers and the registry's own `record` (`RECORD_COLUMNS`), all or nothing.
+
+        Tables without a record, as an older Assay left them that was killed while making them, are given theirs.
+        Raises `BadInput` where there is a registry.
+        """
         ...
 
     def exists(self) -> bool:

@@ -11,10 +11,13 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from filters.errors import BadInput, first_line
-from pipelines.registry.database import DEFINITIONS, INDEXES, TABLES
+from pipelines.registry.database import DEFINITIONS, INDEXES, RECORD_COLUMNS, TABLES
 
 #: Rows of one INSERT; PostgreSQL takes 65,535 parameters.
 _ROWS = 1000
+
+#: Number of the lock that makers of a registry take ("AsOr").
+_MAKING = 0x41734F72
 
 _TRIGGERS = """
 CREATE FUNCTION optout_append_only() RETURNS trigger LANGUAGE plpgsql AS
@@ -58,10 +61,25 @@ class PostgresDatabase:
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Lock the entries against other writers (readers go on); commit at the end, roll back on failure."""
+        with self._transaction("LOCK TABLE optout_entries IN SHARE ROW EXCLUSIVE MODE"):
+            yield
+
+    def create(self, record: tuple[str, int, str]) -> None:
+        """Make the tables, their triggers and the registry's own record, all or nothing: DDL is transactional here."""
+        # of two makers at once, who have no table to lock yet, the second waits and finds the first one's
+        with self._transaction(f"SELECT pg_advisory_xact_lock({_MAKING})"):
+            if not self.exists():
+                self._make_tables()
+            elif self.rows("SELECT 1 FROM optout_registry UNION ALL SELECT 1 FROM optout_entries LIMIT 1"):
+                raise BadInput(f"{self.shown}: there is a registry already")
+            self.insert(TABLES[0], RECORD_COLUMNS, [record])
+
+    @contextmanager
+    def _transaction(self, lock: str) -> Iterator[None]:
         self._in_block = True
         try:
             with self._explained():
-                self._execute("LOCK TABLE optout_entries IN SHARE ROW EXCLUSIVE MODE")
+                self._execute(lock)
             yield
             with self._explained():
                 self._connection.commit()
@@ -71,24 +89,18 @@ class PostgresDatabase:
         finally:
             self._in_block = False
 
-    def create(self) -> None:
-        """Make the tables and their triggers."""
-        try:
-            with self._explained():
-                self._execute(_TRIGGERS)
-                for table in TABLES:
-                    self._execute(f"CREATE TABLE {table} ({_typed(DEFINITIONS[table])})")
-                    for what, each in (("UPDATE OR DELETE", "ROW"), ("TRUNCATE", "STATEMENT")):
-                        self._execute(
-                            f"CREATE TRIGGER {table}_no_{what.split()[0].lower()} BEFORE {what} ON {table} "
-                            f"FOR EACH {each} EXECUTE FUNCTION optout_append_only()"
-                        )
-                for index in INDEXES:
-                    self._execute(index)
-                self._connection.commit()
-        except BadInput:
-            self._roll_back()
-            raise
+    def _make_tables(self) -> None:
+        with self._explained():
+            self._execute(_TRIGGERS)
+            for table in TABLES:
+                self._execute(f"CREATE TABLE {table} ({_typed(DEFINITIONS[table])})")
+                for what, each in (("UPDATE OR DELETE", "ROW"), ("TRUNCATE", "STATEMENT")):
+                    self._execute(
+                        f"CREATE TRIGGER {table}_no_{what.split()[0].lower()} BEFORE {what} ON {table} "
+                        f"FOR EACH {each} EXECUTE FUNCTION optout_append_only()"
+                    )
+            for index in INDEXES:
+                self._execute(index)
 
     def exists(self) -> bool:
         """Tell whether the database holds a registry."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from filters.errors import BadInput, first_line
-from pipelines.registry.database import DEFINITIONS, INDEXES, TABLES
+from pipelines.registry.database import DEFINITIONS, INDEXES, RECORD_COLUMNS, TABLES
 
 #: Marks the file as ours ("AsOr").
 _APPLICATION = 0x41734F72
@@ -27,7 +27,7 @@ class SqliteDatabase:
         try:
             if not create and not path.is_file():
                 raise BadInput(f"{path}: no registry; make one with assay optout init {path}")
-            if create and path.exists():
+            if create and path.exists() and not _unmade(path, patience):
                 raise BadInput(f"{path}: there is a file already; choose another name")
         except OSError as error:
             raise BadInput(f"{str(path)[:200]}: {error.strerror}") from None
@@ -66,9 +66,18 @@ class SqliteDatabase:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
 
-    def create(self) -> None:
-        """Make the tables and their triggers."""
-        with self.writing(), self._explained():
+    def create(self, record: tuple[str, int, str]) -> None:
+        """Make the tables, their triggers and the registry's own record, all or nothing."""
+        with self.writing():
+            # asked again: of two makers at once the second has waited here for the first
+            if not self.exists():
+                self._make_tables()
+            elif self.rows("SELECT 1 FROM optout_registry UNION ALL SELECT 1 FROM optout_entries LIMIT 1"):
+                raise BadInput(f"{self.shown}: there is a registry already")
+            self.insert(TABLES[0], RECORD_COLUMNS, [record])
+
+    def _make_tables(self) -> None:
+        with self._explained():
             self._connection.execute(f"PRAGMA application_id = {_APPLICATION}")
             for table in TABLES:
                 self._connection.execute(f"CREATE TABLE {table} ({_typed(DEFINITIONS[table])}) STRICT")
@@ -100,6 +109,25 @@ class SqliteDatabase:
             raise BadInput(f"{self.shown}: {first_line(error)}") from None
         except sqlite3.DatabaseError as error:
             raise BadInput(f"{self.shown}: no usable registry ({first_line(error)})") from None
+
+
+def _unmade(path: Path, patience: float) -> bool:
+    """Tell whether a file is what a killed maker left: empty, or ours without the registry's own record."""
+    if not path.is_file():
+        return False
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=patience)) as found:
+            # the first reading undoes what a journal beside the file says was not finished
+            tables = [name for (name,) in found.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+            if not tables:
+                return bool(found.execute("PRAGMA page_count").fetchone() == (0,))
+            mine = found.execute("PRAGMA application_id").fetchone() == (_APPLICATION,)
+            if not mine or not set(TABLES) <= set(tables):
+                return False
+            held = "SELECT 1 FROM optout_registry UNION ALL SELECT 1 FROM optout_entries LIMIT 1"
+            return not found.execute(held).fetchall()
+    except sqlite3.DatabaseError:
+        return False
 
 
 def _typed(columns: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from audit.compliance import Problem
 from filters.errors import BadInput
 from filters.optout.entries import Draft, Entry, Kind, make_entry, read_stamp, stamp, true_hash
-from pipelines.registry.database import ENTRY_COLUMNS, SPECIAL, Database
+from pipelines.registry.database import ENTRY_COLUMNS, RECORD_COLUMNS, SPECIAL, Database
 
 #: Version of the tables and of the chain.
 FORMAT = 1
@@ -51,9 +51,11 @@ class Registry:
         """Use `open_registry`. Raises `BadInput` for a registry of another version."""
         self.url = url
         self.database = database
-        found = database.rows("SELECT id, format, created_at FROM optout_registry")
-        if len(found) != 1:
-            raise BadInput(f"{database.shown}: the registry's own record is missing or there twice")
+        found = database.rows(f"SELECT {RECORD_COLUMNS} FROM optout_registry")
+        if not found:
+            raise BadInput(f"{database.shown}: the registry's own record is missing; see assay optout init")
+        if len(found) > 1:
+            raise BadInput(f"{database.shown}: the registry's own record is there twice")
         self.id, version, self.created_at = str(found[0][0]), found[0][1], str(found[0][2])
         if version != FORMAT:
             raise BadInput(f"{database.shown}: registry format {version}, this Assay reads {FORMAT}")
@@ -218,15 +220,13 @@ def open_registry(url: str) -> Registry:
 
 
 def create_registry(url: str) -> Registry:
-    """Make an empty registry and open it. Raises `BadInput` where a file or a registry is in the way."""
+    """Make an empty registry and open it. Raises `BadInput` where a file or a registry is in the way.
+
+    What a maker left that was killed (an empty file, tables without the registry's own record) is not in the way.
+    """
     database = _connect(url, create=True)
     try:
-        if database.exists():
-            raise BadInput(f"{database.shown}: there is a registry already")
-        database.create()
-        with database.writing():
-            row = (uuid.uuid4().hex, FORMAT, stamp(datetime.now(timezone.utc)))
-            database.insert("optout_registry", "id, format, created_at", [row])
+        database.create((uuid.uuid4().hex, FORMAT, stamp(datetime.now(timezone.utc))))
         return Registry(url, database)
     except BaseException:
         database.close()

@@ -20,7 +20,7 @@ from pipelines.run.directory import Run
 from pipelines.run.parts import PartWriter, fingerprint, finished, part_name
 from pipelines.run.schema import KEYS, check_version
 
-VERSION = "1"
+VERSION = "2"
 ARTEFACT = "index"
 
 #: Kinds of key that samples are looked up by.
@@ -37,8 +37,7 @@ def build_index(run: Run) -> None:
     """Write the index files of a run whose samples are all there; those that are done stay."""
     starts, groups = _groups(run)
     for number, parts in enumerate(groups):
-        name = part_name(ARTEFACT, number, "")
-        wanted = fingerprint("index", VERSION, [run.marker("samples", part).facts["content"] for part in parts])
+        name, wanted = part_name(ARTEFACT, number, ""), _wanted(run, parts)
         if finished(run.store, name, wanted):
             continue
         table = _sorted(run, parts, starts)
@@ -52,13 +51,28 @@ def build_index(run: Run) -> None:
 def find_positions(run: Run, keys: Iterable[str]) -> np.ndarray:
     """Return the positions (m,) int64, sorted, of samples that have one of `keys` (`kind:key`).
 
-    A few positions may be wrong (equal hashes of other keys): whoever asks compares the samples themselves.
+    A few positions may be wrong (equal hashes of other keys): whoever asks compares the samples themselves. Parts
+    whose index is of an earlier version, or of other samples, are read: keys are made in another way since.
     """
     wanted = pa.array(sorted({key_hash(key) for key in keys}), pa.uint64())
     found = [np.empty(0, dtype=np.int64)]
-    for number in run.parts(ARTEFACT):
-        found += _in_file(run, part_name(ARTEFACT, number), wanted)
+    starts, groups = _groups(run)
+    for number, parts in enumerate(groups):
+        if finished(run.store, part_name(ARTEFACT, number, ""), _wanted(run, parts)):
+            found += _in_file(run, part_name(ARTEFACT, number), wanted)
+        else:
+            found.append(_rows_of(_sorted(run, parts, starts), wanted))
     return np.unique(np.concatenate(found))
+
+
+def _wanted(run: Run, parts: list[int]) -> str:
+    return fingerprint("index", VERSION, [run.marker("samples", part).facts["content"] for part in parts])
+
+
+def _rows_of(table: pa.Table, wanted: pa.Array) -> np.ndarray:
+    rows = table.filter(pc.is_in(table.column("hash"), value_set=wanted))
+    found: np.ndarray = rows.column("position").to_numpy()
+    return found
 
 
 def key_hash(key: str) -> int:
@@ -106,6 +120,4 @@ def _in_file(run: Run, name: str, wanted: pa.Array) -> Iterator[np.ndarray]:
             inside = np.searchsorted(values, [np.uint64(bounds.min), np.uint64(bounds.max)], side="left")
             if inside[0] == inside[1] and (inside[1] == len(values) or values[inside[1]] != np.uint64(bounds.max)):
                 continue
-            group = file.read_row_group(number, use_threads=False)
-            rows = group.filter(pc.is_in(group.column("hash"), value_set=wanted))
-            yield rows.column("position").to_numpy()
+            yield _rows_of(file.read_row_group(number, use_threads=False), wanted)

@@ -2,7 +2,8 @@
 
 On a local disk the lock is the operating system's own (flock on `.lock`), so a killed job leaves none
 behind. The file's text names the owner for the message. Object stores have no such lock: there the
-part markers keep two jobs from harm, at the price of double work.
+part markers keep two jobs from harm, at the price of double work, and a change of many files that is not committed
+yet is left alone (`pipelines.run.staged`).
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def locked(store: Store) -> Iterator[None]:
     the lock's age, or a path at which no folder can be.
     """
     if not store.local:
-        settle(store)
+        settle(store)  # others may be at work: it touches nothing of theirs
         yield
         return
     path = Path(store.root) / _NAME

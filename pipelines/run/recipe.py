@@ -181,7 +181,9 @@ class Recipe(_Model):
     shards: Shards = Shards()
     audit: Audit = Audit()
     gates: dict[str, GateChoice] = Field({}, description="what must hold before training, by a name of your own")
-    provider: Provider | None = Field(None, description="what only the provider knows; for `assay export`")
+    provider: Provider | None = Field(
+        None, description="what only the provider knows; for `assay export` and the credentials of pictures"
+    )
 
     @field_validator("scorers")
     @classmethod

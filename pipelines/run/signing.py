@@ -6,6 +6,8 @@ import base64
 import hashlib
 import json
 import os
+import secrets
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,24 +26,34 @@ def generate(path: Path) -> Path:
 
     Raises `BadInput` where a file is in the way: a key is never overwritten.
     """
-    public_path = path.with_name(path.name + ".pub")
+    public_path = _public_path(path)
     key = Ed25519PrivateKey.generate()
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     try:
         if public_path.exists():
             raise FileExistsError
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as stream:
-            stream.write(private)
-        public_path.write_bytes(public)
+            stream.write(_private_pem(key))
+        public_path.write_bytes(_public_pem(key))
     except FileExistsError:
         raise BadInput(f"{path}: there is a key already; choose another name") from None
     except OSError as error:
         raise BadInput(f"{path}: cannot be written ({error.strerror})") from None
     return public_path
+
+
+def _public_path(path: Path) -> Path:
+    return path.with_name(path.name + ".pub")
+
+
+def _private_pem(key: Ed25519PrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+def _public_pem(key: Ed25519PrivateKey) -> bytes:
+    return key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
 def load_private(path: Path) -> Ed25519PrivateKey:
@@ -79,17 +91,40 @@ def key_id(key: Ed25519PublicKey) -> str:
 def operator_key() -> Ed25519PrivateKey:
     """Return the key of whoever runs this machine's jobs, made on first use in the user's configuration folder.
 
-    It signs what must be signed when no key is named. Raises `BadInput` where the folder cannot be written.
+    It signs what must be signed when no key is named. Of processes that ask for the first time at once, one makes it
+    and all get that one. Raises `BadInput` where the folder cannot be written.
     """
     base = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
     path = base / "assay" / "operator.pem"
-    if not path.exists():
-        try:
+    public = _public_path(path)
+    try:
+        # the private half comes first, so a public one alone is what somebody kept of a key that was taken away
+        if public.exists() and not path.exists():
+            raise BadInput(f"{public}: its private key is gone; put it back, move this away, or name a key with --key")
+        if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        except OSError as error:
-            raise BadInput(f"{path}: cannot be written ({error.strerror}); name a key with --key") from None
-        generate(path)
-    return load_private(path)
+            _put_new(path, _private_pem(Ed25519PrivateKey.generate()), 0o600)
+        key = load_private(path)
+        if not public.exists():  # its maker was killed in between, or is about to write it
+            _put_new(public, _public_pem(key), 0o644)
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be written ({error.strerror}); name a key with --key") from None
+    return key
+
+
+def _put_new(path: Path, data: bytes, mode: int) -> None:
+    """Let a file appear whole, or leave the one that is there: a link, unlike a rename, replaces nothing."""
+    temporary = path.with_name(f".{path.name}-{os.getpid()}-{secrets.token_hex(4)}")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(descriptor)
+        with suppress(FileExistsError):  # another process was quicker
+            os.link(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def signature(data: bytes, key: Ed25519PrivateKey) -> dict[str, str]:

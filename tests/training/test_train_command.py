@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -87,6 +88,60 @@ def test_the_same_command_again_changes_nothing(own, whole, capsys):
     assert told["sha256"] == read_facts(checkpoints(whole)[-1][1])["checkpoint"]
     assert told["steps"] == 6
     assert checkpoints(whole)[-1][1].stat().st_mtime_ns == before
+
+
+def records(folder):
+    """The files by which a dataset knows its checkpoints: path to bytes."""
+    run = folder / "run"
+    return {p: p.read_bytes() for name in ("trainings", "exposures") for p in (run / name).rglob("*") if p.is_file()}
+
+
+def forget(folder, checkpoint, *, log):
+    """Leave the dataset as it is where a training was killed before it recorded a checkpoint, or half through."""
+    identity = read_facts(checkpoint)["checkpoint"]
+    (folder / "run" / "trainings" / f"{identity}.json").unlink()
+    if log:
+        (folder / "run" / "exposures" / f"{identity}.parquet").unlink()
+    return identity
+
+
+def known(folder):
+    """The identities of the checkpoints that the present version of the dataset knows."""
+    manifest = json.loads((folder / "run" / "manifest.json").read_text())["content_hash"]
+    return {training.checkpoint for training in trainings(Store(str(folder / "run")), {manifest})}
+
+
+@pytest.mark.parametrize("log", [True, False])
+def test_killed_before_the_last_record_the_resumed_training_makes_it(own, whole, log):
+    before = records(own)
+    identity = forget(own, checkpoints(whole)[-1][1], log=log)
+    assert invoke(command(own, whole)) == 0
+    assert identity in known(own)
+    after = records(own)
+    assert after.keys() == before.keys()
+    changed = [path.name for path in before if before[path] != after[path]]
+    assert changed in ([], [f"{identity}.json"]), "the log is the same; the record may have another date"
+    assert invoke(command(own, whole)) == 0
+    assert records(own) == after, "nothing is recorded twice"
+
+
+def test_killed_before_the_autoencoder_s_last_record_the_resumed_training_makes_it(dataset, tmp_path):
+    folder, out = copy_run(dataset, tmp_path / "own"), tmp_path / "model"
+    assert invoke(command(folder, out)) == 0
+    for _, path in checkpoints(out):
+        shutil.rmtree(path)
+    identity = forget(folder, checkpoints(out / "autoencoder")[-1][1], log=True)
+    assert invoke(command(folder, out)) == 0
+    assert identity in known(folder)
+
+
+def test_a_checkpoint_that_lies_elsewhere_by_now_is_known_by_its_new_place(own, whole, tmp_path):
+    path = checkpoints(whole)[-1][1]
+    name = own / "run" / "trainings" / f"{read_facts(path)['checkpoint']}.json"
+    before = json.loads(name.read_text())
+    shutil.copytree(whole, tmp_path / "moved")
+    assert invoke(command(own, tmp_path / "moved")) == 0
+    assert json.loads(name.read_text()) == {**before, "path": str(tmp_path / "moved" / path.name)}
 
 
 def test_another_configuration_is_refused_in_the_same_folder(own, whole, capsys):
@@ -188,10 +243,13 @@ def test_two_processes_train_as_one_does(own, whole, tmp_path):
     (tmp_path / "entry.py").write_text(code)
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-addr=127.0.0.1"]
     launch += [f"--master-port={port}", str(tmp_path / "entry.py"), *arguments]
-    done = subprocess.run(
-        launch, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
+    for lost in (True, False):
+        done = subprocess.run(
+            launch, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+        if lost:  # both go on from the checkpoint before
+            shutil.rmtree(checkpoints(tmp_path / "two")[-1][1])
     assert invoke(command(own, tmp_path / "one", "denoiser.dropout=0")) == 0
     one, two = (curve(tmp_path / name, *LOSSES) for name in ("one", "two"))
     assert len(one) == len(two) == 4 + 6 + 6

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from filters.errors import BadInput
 from filters.optout.names import name_key
-from pipelines.retraction.versions import retraction_records
+from pipelines.retraction.versions import version_records
 from pipelines.run.directory import Run
 from pipelines.run.manifest import read_manifest
 from training.data.exposure import Exposure
@@ -115,7 +115,7 @@ def _creators(run: Run, counts: dict[str, int]) -> dict[str, str]:
 
 
 def _same_dataset(run: Run, exposure: Exposure) -> None:
-    known = {read_manifest(run)["content_hash"], *(record["before"] for record in retraction_records(run.store))}
+    known = {read_manifest(run)["content_hash"], *(record["before"] for record in version_records(run.store))}
     others = sorted({view.content for view in exposure.views.values()} - known)
     if others:
         raise BadInput(f"{run.store.url}: the checkpoint was trained on another dataset, {others[0][:16]}…")

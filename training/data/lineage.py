@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from filters.errors import BadInput
 from pipelines.jobs.balance import shard_name
-from pipelines.retraction.versions import retraction_records, versions_with
+from pipelines.retraction.versions import version_records, versions_with
 from pipelines.run.directory import Run
 from pipelines.run.manifest import read_manifest
 from pipelines.run.trainings import Training, trainings
@@ -30,8 +30,8 @@ def trace(run: Run, uid: str) -> dict[str, Any]:
     uid = uid.strip().lower()
     uid_words([uid], "UID")
     sample, decision = _rows(run, uid)
-    records = retraction_records(run.store)
-    left = [record for record in records if uid in record["left"]]
+    records = version_records(run.store)
+    left = [record for record in records if uid in record.get("left", [])]
     versions = _versions(run, uid, decision["decision"] == "kept", records)
     if decision["shard"] is not None:
         decision["shard"] = shard_name(decision["shard"], ".tar")
@@ -66,7 +66,7 @@ def _versions(run: Run, uid: str, kept: bool, records: list[dict[str, Any]]) -> 
     if not run.finished():
         return []
     all_versions = [*(record["before"] for record in records), str(read_manifest(run)["content_hash"])]
-    out = next((at for at, record in enumerate(records) if uid in record["left"]), None)
+    out = next((at for at, record in enumerate(records) if uid in record.get("left", [])), None)
     if not kept and out is None:
         return []
     held = set(versions_with(run, uid, records))
@@ -88,7 +88,7 @@ def _checkpoints(run: Run, uid: str, versions: list[str]) -> list[dict[str, Any]
 def _contents(run: Run) -> list[str]:
     if not run.finished():
         return []
-    before = [str(record["before"]) for record in retraction_records(run.store)]
+    before = [str(record["before"]) for record in version_records(run.store)]
     return [*before, str(read_manifest(run)["content_hash"])]
 
 

@@ -124,7 +124,7 @@ def inception_input(pixels: np.ndarray) -> torch.Tensor:
 def features_of(named: str, encoder: Encoder, threads: int, device: torch.device) -> Features:
     """Return the features that `--features` names: `auto`, `inception`, or an encoder's URI. Raises `BadInput`.
 
-    `auto`: Inception where its package is installed, else `encoder`, the one of the dataset's recipe.
+    `auto`: Inception where its package is installed, else `encoder`, the model's text encoder.
     """
     if named == "inception" or (named == "auto" and importlib.util.find_spec(PACKAGE) is not None):
         return Inception(device)

@@ -103,7 +103,7 @@ def _font(label: VisibleLabel, least: int) -> tuple[ImageFont.FreeTypeFont, tupl
     if not label.text.strip():
         raise BadInput("the visible label has no text")
     if label.font is None and not label.text.isascii():
-        raise BadInput(f"the label {label.text!r} needs a font file that holds its characters: set label_font")
+        raise BadInput(f"the label {label.text!r} needs a font file that holds its characters: VisibleLabel(font=...)")
     for size in range(least, _FONT_LIMIT * least + 8):
         try:
             font = ImageFont.load_default(size) if label.font is None else ImageFont.truetype(label.font, size)

@@ -30,6 +30,9 @@ _FIXED = ("autoencoder", "text", "denoiser", "objective")
 #: Of these, what may differ: it decides nothing about the networks.
 _FREE = {("autoencoder", "cache"), ("text", "cache_mb"), ("denoiser", "checkpointing"), ("objective", "bound")}
 
+#: Stages whose checkpoints are distilled students.
+STUDENTS = ("consistency", "progressive")
+
 
 class Method(Protocol):
     """One way of training from a base; made by `training.methods.choosing.method_of`.
@@ -117,15 +120,27 @@ def _text(path: Path) -> str:
 
 
 def base_of(config: Config) -> Path:
-    """Return the base's folder: the one named, or the newest checkpoint in it. Raises `BadInput`."""
+    """Return the base's folder: the one named, or the newest checkpoint in it.
+
+    Raises `BadInput`, also for a student: before a folder is claimed, and for every method.
+    """
     assert isinstance(config.method, FromBase)
     path = newest(Path(config.method.base))
-    read_facts(path)
+    require_no_student(path, read_facts(path))
     return path
 
 
+def require_no_student(path: Path, facts: Mapping[str, Any]) -> None:
+    """Refuse a base that is a distilled student: its network answers for a few places of a schedule alone.
+
+    `facts`: the base's assay.json. Raises `BadInput`.
+    """
+    if facts.get("stage") in STUDENTS:
+        raise BadInput(f"method.base: {path} is a distilled student; name the checkpoint that taught it")
+
+
 def load_base(config: Config, device: str) -> Model:
-    """Load the base, frozen, in float32. Raises `BadInput` where it is damaged or no denoiser's."""
+    """Load the base, frozen, in float32. Raises `BadInput` where it is damaged, a student or no denoiser's."""
     return load_model(base_of(config), Running(device="cpu" if device == "cpu" else "auto"))
 
 

@@ -23,7 +23,7 @@ from training.contents import DenoiserContents, count
 from training.data.batch import Batch
 from training.methods.base import Given
 from training.methods.grid import grid_of, huber
-from training.methods.teacher import Teacher, require_no_student
+from training.methods.teacher import Teacher
 from training.models.denoiser import denoise
 from training.noise import Draws, seed_of
 from training.objectives import like, noised
@@ -50,9 +50,8 @@ class Distillation:
     """Trains a copy of the base; `stride`: places of the grid that one of its steps spans."""
 
     def __init__(self, given: Given, wanted: Consistency | Progressive) -> None:
-        """Copy the base. Raises `BadInput` where it is a student itself, or the steps do not fit its schedule."""
+        """Copy the base. Raises `BadInput` where the steps do not fit its schedule."""
         config, base = given.config, given.base
-        require_no_student(base)
         self.name: str = wanted.kind
         self._config, self._wanted, self._base, self._device = config, wanted, base, given.device
         self._grid = grid_of(config.objective, wanted.teacher_steps, base.codec.network is None, given.device)

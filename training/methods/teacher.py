@@ -7,13 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from filters.errors import BadInput
 from training.methods.grid import Grid
 from training.models.denoiser import denoise
 from training.sampling.model import Model
-
-#: Stages whose checkpoints are students.
-STUDENTS = ("consistency", "progressive")
 
 
 @dataclass(frozen=True)
@@ -43,9 +39,3 @@ class Teacher:
             clean = grid.clean(here, x, self.output(x, grid.levels[here], text, mask))
             x = grid.step(here, here - 1, x, clean)
         return x
-
-
-def require_no_student(base: Model) -> None:
-    """Refuse a base that is a student itself. Raises `BadInput`."""
-    if base.facts["stage"] in STUDENTS:
-        raise BadInput(f"method.base: {base.path} is a student already; name the checkpoint that taught it")

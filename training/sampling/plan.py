@@ -77,6 +77,8 @@ class Plan:
         for text in (*self.prompts, self.negative):
             if text != text.encode("utf-8", "replace").decode():
                 raise BadInput("a prompt holds half a character (a lone surrogate); write it in Unicode")
+        if self.negative and self.settings.guidance == 1.0:
+            raise BadInput("--negative has no effect with guidance 1; leave it out, or give another --guidance")
         if not 1 <= self.count <= _MOST or self.count * len(self.prompts) > _MOST:
             raise BadInput(f"--count {self.count}: 1 or more, and at most a million pictures together")
         if not 0 <= self.seed <= MAX_SEED - self.count:

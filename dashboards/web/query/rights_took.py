@@ -14,7 +14,7 @@ from dashboards.web.places import within
 from filters.errors import AssayError, BadInput
 from pipelines.retraction.receipts import FOLDER as RECEIPTS
 from pipelines.retraction.receipts import read_receipt, receipt_name, verify_receipt
-from pipelines.retraction.versions import retraction_records
+from pipelines.retraction.versions import retraction_records, version_records
 from pipelines.retraction.words import receipt_words
 from pipelines.run.manifest import read_manifest
 from pipelines.run.trainings import trainings
@@ -152,7 +152,7 @@ def checkpoint_exposures(opened: Opened) -> list[CheckpointExposure]:
     run = opened.run
     if not run.finished():
         return []
-    records = retraction_records(run.store)
+    records = version_records(run.store)
     versions = [*(str(record["before"]) for record in records), str(read_manifest(run)["content_hash"])]
     found = []
     for training in trainings(run.store, set(versions))[::-1][:_ROWS]:

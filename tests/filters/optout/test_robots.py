@@ -6,6 +6,7 @@ import pytest
 
 from filters.optout.agents import AGENTS_DATE, OWN_TOKEN, TRAINING_AGENTS, listed, obeyed
 from filters.optout.base import Document, Evidence, Fetched, Verdict
+from filters.optout.host_policy import HostChannels
 from filters.optout.robots import ALLOW, DISALLOW, MAX_BYTES, crawl_delay, parse_robots
 from filters.optout.robots_channel import RobotsChannel
 
@@ -99,6 +100,27 @@ def test_loose_spellings_refuse(line):
 @pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])
 def test_every_line_end_counts(end):
     assert verdict(f"User-agent: *{end}Disallow: /{end}") is Verdict.DENY
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])
+def test_a_file_over_the_limit_keeps_its_rules_by_whatever_line_end(end):
+    text = f"User-agent: *{end}Disallow: /a{end}" + f"# filler{end}" * (MAX_BYTES // 8)
+    assert len(text) > MAX_BYTES
+    assert verdict(text) is Verdict.DENY
+    assert verdict(text, "/b") is None
+
+
+def test_a_file_over_the_limit_without_a_line_end_shuts_out_everybody():
+    (signal,) = read(b"User-agent: *" + b" " * MAX_BYTES)
+    assert signal.verdict is Verdict.DENY
+    assert "no line end" in signal.raw
+    assert (
+        not HostChannels()
+        .compile(Document(f"{HOST}/robots.txt", b"x" * (MAX_BYTES + 1)))
+        .decide(f"{HOST}/a.jpg")
+        .allowed_to_fetch
+    )
+    assert read(b"User-agent: *" + b" " * (MAX_BYTES - 13)) == []
 
 
 def test_unicode_line_separators_end_no_line():

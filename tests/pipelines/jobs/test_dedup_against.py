@@ -85,6 +85,33 @@ def test_sets_that_cannot_be_compared_are_refused_by_name(tmp_path):
         assert path in str(error.value)
 
 
+GOOD = "ab" * 32
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "row"),
+    [
+        *(("sha256", [GOOD, None, f"sha256:{GOOD}"], 2), ("sha256", ["ab" * 16], 0), ("sha256", [GOOD, GOOD[:-1]], 1)),
+        *(("sha256", [b"ab" * 16], 0), ("sha256", [b"a" * 16], 0), ("sha256", [""], 0), ("sha256", [7], 0)),
+        *(("pixels", [bytes(8)], 0), ("pdq", [bytes(32), bytes(31)], 1), ("pdq", ["x\x1b" * 32], 0)),
+        *(("phash", [1, -1], 1), ("phash", [None, 0.5], 1), ("phash", ["p:ff"], 0), ("phash", ["f" * 17], 0)),
+        *(("phash", [b"12"], 0), ("phash", [True], 0), ("colours", [b"x"], 0)),
+    ],
+)
+def test_hashes_that_cannot_be_read_are_refused_by_column_and_row(tmp_path, column, values, row):
+    table = {"sha256": [GOOD] * len(values), column: values}
+    pq.write_table(pa.table(table), tmp_path / "set.parquet")
+    with pytest.raises(BadInput, match=rf"set\.parquet: column {column}, row {row}: ") as error:
+        contaminated(tmp_path / "run", str(tmp_path / "set.parquet"))
+    assert str(error.value).isprintable()
+
+
+def test_null_is_no_hash_and_hex_of_either_case_is_one(tmp_path):
+    known = OTHERS[0]["sha256"]
+    pq.write_table(pa.table({"sha256": [None, known.upper()], "phash": [None, "0F"]}), tmp_path / "set.parquet")
+    assert contaminated(tmp_path / "run", str(tmp_path / "set.parquet"))[1] == {0}
+
+
 def _write(path, data):
     path.write_bytes(data)
     return str(path)

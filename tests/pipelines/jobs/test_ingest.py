@@ -2,6 +2,8 @@
 
 import json
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from making import bomb, picture, sample, write_recipe, write_tar
 
@@ -87,3 +89,20 @@ def test_shards_that_are_gone_leave_no_part_behind(tmp_path):
     (tmp_path / "in" / "b.tar").unlink()
     ingest(run, Engine(PLAIN))
     assert run.rows("samples") == 1
+
+
+def test_creators_of_any_form_become_readable_text(tmp_path):
+    forms = ["Banksy, KAWS", ["Banksy", "KAWS"], {"name": "José"}, ["José"]]
+    rows = ingested(tmp_path, *(sample(number, creator=form) for number, form in enumerate(forms)))
+    stored = ["Banksy, KAWS", '["Banksy", "KAWS"]', '{"name": "José"}', '["José"]']
+    assert [row["creator"] for row in rows] == stored
+
+
+def test_a_binary_column_is_read_as_text(tmp_path):
+    (tmp_path / "in").mkdir()
+    columns = {"image": [picture(1)], "caption": ["a thing"], "creator": ["Jané Doe".encode()], "licence": [b"\xff"]}
+    pq.write_table(pa.table({**columns, "url": [[b"x"]]}), tmp_path / "in" / "a.parquet")
+    run = create_run(str(tmp_path / "run"), load_recipe(write_recipe(tmp_path, tmp_path / "in", "parquet")))
+    ingest(run, Engine(PLAIN))
+    (row,) = run.table("samples", 0).to_pylist()
+    assert (row["creator"], row["licence"], row["url"]) == ("Jané Doe", "\\xff", '["x"]')

@@ -1,13 +1,18 @@
 """Replay: another recipe over the same scores, and never over a dataset that has later versions."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 from making import sample, write_recipe, write_tar
 
+from filters.optout.entries import Draft, Kind
 from pipelines.commands.main import invoke
 from pipelines.jobs.audit import load_audit
-from pipelines.run.directory import open_run
+from pipelines.jobs.replay import CARRIED
+from pipelines.registry.store import create_registry, open_registry
+from pipelines.run.directory import REGISTRY, open_run
 from pipelines.run.manifest import read_manifest
 
 QUOTAS = {"cap": 100, "quotas": {"gender_terms": {"min": {"feminine": 0.5}}}}
@@ -64,3 +69,84 @@ def test_a_dataset_with_a_later_version_is_not_decided_again_in_place(made, tmp_
     assert invoke(["replay", str(made / "run"), "--out", str(out)]) == 2
     assert "waived" in capsys.readouterr().err
     assert json.loads((out / "manifest.json").read_text())["content"]["ledger"] == ledger
+
+
+@pytest.fixture
+def matched(tmp_path, monkeypatch):
+    """A finished run of 8 artists' pictures, the second of whom has opted out."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    write_tar(tmp_path / "in" / "0.tar", *(sample(i, creator=f"artist {i}") for i in range(8)))
+    with create_registry(str(tmp_path / "registry.sqlite")) as registry:
+        registry.append([Draft(Kind.CREATOR, "artist 1")])
+    recipe = write_recipe(tmp_path, tmp_path / "in", rights={"registry": str(tmp_path / "registry.sqlite")})
+    assert invoke(["run", str(recipe), "--out", str(tmp_path / "run"), "--runner", "plain"]) == 0
+    return tmp_path
+
+
+def dropped(url):
+    run = open_run(url)
+    rows = run.table("ledger", 0, ["decision"]).column("decision").to_pylist()
+    return [at for at, decision in enumerate(rows) if decision == "dropped"]
+
+
+def differing(folder, url):
+    """Names of the files that a replay carries, and that are not in the new run as they are in the old one."""
+    old, new = open_run(str(folder / "run")).store, open_run(url).store
+    names = {name for store in (old, new) for artefact in CARRIED for name in store.list(artefact)} | {REGISTRY}
+    return sorted(
+        n for n in names if not n.startswith("groups/") and not (new.exists(n) and old.read(n) == new.read(n))
+    )
+
+
+@pytest.mark.parametrize("place", ["linked", "copied", "memory"])
+def test_replayed_again_after_an_opt_out_was_applied_the_sample_is_out_there_too(matched, place, monkeypatch):
+    """Most files of a retracted run have the size that they had: markers, the registry's state, often parts."""
+    if place == "copied":
+
+        def refuse(*_):
+            raise OSError("another disk")
+
+        monkeypatch.setattr(Path, "hardlink_to", refuse)
+    out = f"memory://replayed/{matched.name}" if place == "memory" else str(matched / "new")
+    words = ["replay", str(matched / "run"), "--out", out, "--set", "name=x"]
+    assert invoke(words) == 0
+    assert dropped(out) == [1]
+    before = {name: open_run(out).store.read(name) for name in ("matches/part-00000.done.json", REGISTRY)}
+    with open_registry(str(matched / "registry.sqlite")) as registry:
+        registry.append([Draft(Kind.CREATOR, "artist 2")])
+    assert invoke(["optout", "apply", str(matched / "run")]) == 0
+    old = open_run(str(matched / "run")).store
+    assert all(len(data) == old.size(name) and data != old.read(name) for name, data in before.items())
+    assert invoke(words) == 0
+    assert dropped(out) == [1, 2]
+    assert differing(matched, out) == []
+    assert invoke(["balance", out, "--runner", "plain"]) == 0
+    assert invoke(["check", out]) == 0
+
+
+def test_a_replay_with_parts_that_the_run_has_no_longer_is_not_decided_again(matched, capsys):
+    write_tar(matched / "in" / "1.tar", *(sample(i) for i in range(8, 10)))
+    run, out, recipe = matched / "run", str(matched / "new"), str(matched / "recipe.yaml")
+    shutil.rmtree(run)
+    assert invoke(["run", recipe, "--out", str(run), "--runner", "plain"]) == 0
+    words = ["replay", str(run), "--out", out, "--set", "name=x"]
+    assert invoke(words) == 0
+    assert open_run(out).rows("scores") == 10
+    (matched / "in" / "1.tar").unlink()
+    shutil.rmtree(run)
+    assert invoke(["run", recipe, "--out", str(run), "--runner", "plain"]) == 0
+    capsys.readouterr()
+    assert invoke(words) == 2
+    assert f"new: has parts that {run} does not have; give another --out" in capsys.readouterr().err
+    assert dropped(out) == [1]
+
+
+def test_what_is_linked_already_is_not_carried_again(matched):
+    words = ["replay", str(matched / "run"), "--out", str(matched / "new"), "--set", "name=x"]
+    assert invoke(words) == 0
+    scores = [matched / folder / "scores" / "part-00000.parquet" for folder in ("run", "new")]
+    assert scores[0].samefile(scores[1])
+    ledger = (matched / "new" / "ledger" / "part-00000.parquet").stat().st_mtime_ns
+    assert invoke(words) == 0
+    assert scores[0].samefile(scores[1])
+    assert (matched / "new" / "ledger" / "part-00000.parquet").stat().st_mtime_ns == ledger

@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from filters.optout.matching import KeyFinder
 from pipelines.retraction import index
 from pipelines.retraction.index import build_index, find_positions, key_hash
 from pipelines.run.directory import create_run
@@ -70,6 +71,18 @@ def test_an_index_that_is_there_is_not_made_again_and_a_changed_part_is(run, mon
     assert run.marker("index", 0) == before[0]
     assert run.marker("index", 1) != before[1]
     assert find_positions(run, [f"sha256:{59:064x}"]).tolist() == []
+
+
+def test_an_index_of_an_earlier_version_is_not_believed(run, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(index, "VERSION", "1")
+        patch.setattr(index, "KeyFinder", lambda kinds: KeyFinder(kinds - {"creator"}))  # found fewer names
+        build_index(run)
+        assert find_positions(run, ["creator:artist 2"]).tolist() == []
+    expected = [p for p in range(60) if p % 10 % 5 == 2]
+    assert find_positions(run, ["creator:artist 2"]).tolist() == expected
+    build_index(run)
+    assert find_positions(run, ["creator:artist 2"]).tolist() == expected
 
 
 def test_hashes_are_fixed():

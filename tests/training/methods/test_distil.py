@@ -303,9 +303,20 @@ def test_the_teacher_stays_as_it_is(base, tmp_path):
     assert any(not torch.equal(value, before[name]) for name, value in student.items())
 
 
-def test_a_student_teaches_nobody(student, tmp_path):
-    with pytest.raises(BadInput, match="is a student already"):
-        method_trainer(method_config("consistency", student), tmp_path)
+@pytest.mark.parametrize(
+    ("kind", "more"),
+    [
+        ("consistency", []),
+        ("progressive", []),
+        ("lora", []),
+        ("controlnet", []),
+        ("textual_inversion", ["method.token=<zorp>", "method.init=a cat"]),
+    ],
+)
+def test_a_student_is_no_method_s_base(student, kind, more):
+    with pytest.raises(BadInput, match=r"method\.base: .* is a distilled student; name the checkpoint") as caught:
+        method_config(kind, student, *more)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_student_of_another_base_is_not_gone_on_with(base, tmp_path):

@@ -182,6 +182,7 @@ def test_when_all_candidates_are_unsafe_each_refusal_is_logged(asked, tmp_path):
         (["--guidance", "nan"], "0 to 100"),
         (["--prompt", "half \ud800 a character"], "lone surrogate"),
         (["--negative", "x" * 10_001], "at most 10000"),
+        (["--negative", "a dog", "--guidance", "1"], "--negative has no effect with guidance 1"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_two(asked, tmp_path, capsys, more, words):
