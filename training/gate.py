@@ -20,6 +20,7 @@ from filters.optout.judging import match_reason
 from pipelines.jobs.apply import find_matches
 from pipelines.jobs.check import require_clear
 from pipelines.jobs.match import pinned
+from pipelines.jobs.rematch import tightened
 from pipelines.jobs.rights import policy_of
 from pipelines.registry.store import Snapshot, open_registry
 from pipelines.retraction.versions import chain_problems, version_records
@@ -111,7 +112,10 @@ class Gate:
         return sorted(left), {int(entry) for entries in behind for entry in entries}
 
     def _new_entries(self, shards: ShardSet) -> tuple[list[str], set[int], Snapshot]:
-        """Return the uids in the shards that newer entries of the registry deny, those entries, and its state now."""
+        """Return the uids in the shards that the registry denies by now, its newer entries behind that, and its state.
+
+        By newer entries, by grants that have ended since, or by corrected verdicts.
+        """
         run = patient(self.url, lambda run: run)
         try:
             with open_registry(self.registry) as registry:
@@ -124,6 +128,7 @@ class Gate:
                 seen = applied if applied is not None and applied.seq > self._seen.seq else self._seen
                 entries = list(registry.entries(seen.seq, now.seq))
                 matches = find_matches(run, registry, seen, now, entries) if entries else []
+                changed = tightened(run, registry, now)
         except BadInput as error:
             raise GateRefused(
                 f"{self.registry}: the registry cannot be asked ({error}); training goes on from the "
@@ -137,7 +142,7 @@ class Gate:
             for row in rows
             if row["uid"] not in granted and match_reason(row["outcome"], row["kind"], row["method"], policy)
         ]
-        uids = sorted({str(row["uid"]) for row in denying})
+        uids = sorted({*(str(row["uid"]) for row in denying), *(found.uid for found in changed)})
         words = uid_words(uids, self.url)
         held = (shards.find(words) >= 0) & (find_words(self._removed, words) < 0)
         chosen = {uid for uid, here in zip(uids, held, strict=True) if here}
