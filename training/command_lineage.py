@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from filters.terminal import tell
 from pipelines.commands.common import JsonOption, print_json
 from training.hallmark.command_verify import (
     KeyOption,
@@ -16,7 +17,6 @@ from training.hallmark.command_verify import (
     RegistryOption,
     TrustOption,
     WordsOption,
-    printable,
 )
 
 _UID = re.compile(r"[0-9a-fA-F]{32}")
@@ -57,7 +57,7 @@ def lineage(
         if not _UID.fullmatch(what.strip()):
             raise BadInput(f"{what[:200]}: no such file or folder, and no uid (32 hex digits)")
         found = trace(opened, what)
-        print_json(found) if as_json else print("\n".join(_words(found)))
+        print_json(found) if as_json else tell(*_words(found))
         return
 
     from training.checkpoints import newest
@@ -71,7 +71,7 @@ def lineage(
         with ExitStack() as stack:
             verifier = verifier_of(Against(trust, registry, watermark_key, words, model), stack)
             found = picture_lineage(verifier.verify(what, read_picture(path)), opened)
-    print_json(found) if as_json else print("\n".join(printable(line) for line in lines_of(found)))
+    print_json(found) if as_json else tell(*lines_of(found))
     if not found["found"]:
         raise typer.Exit(3)
 
@@ -123,7 +123,7 @@ def attribution(
     print(f"pool {sum(share.amount for share in shares)}, shared out {RULES[rule]}")
     for share in shares[:limit]:
         creator = share.creator or "(no creator stated)"
-        print(f"{share.amount:>14}  {share.exposures:>9,} exposures  {share.works:>7,} works  {creator}")
+        tell(f"{share.amount:>14}  {share.exposures:>9,} exposures  {share.works:>7,} works  {creator}")
     if len(shares) > limit:
         rest = shares[limit:]
         print(f"{sum(share.amount for share in rest):>14}  {len(rest):,} more creators; --limit, or --json")

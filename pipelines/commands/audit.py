@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from filters.terminal import printable
 from pipelines.commands.common import JsonOption, RunArgument, RunnerOption, WorkersOption, make_engine
 
 if TYPE_CHECKING:
@@ -61,6 +62,10 @@ def audit(
 def print_audit(where: str, found: Document) -> None:
     """Print what is sure and large enough to matter, the gates, and what nobody measured."""
     console = Console(highlight=False, soft_wrap=True)
+
+    def told(words: str) -> None:
+        console.print(printable(words), markup=False)  # names of groups come from captions and creators
+
     cost = found.cost
     console.print(f"{where}: {cost.came:,} samples came in, {cost.kept:,} are kept", markup=False)
     for section in found.sections:
@@ -69,13 +74,13 @@ def print_audit(where: str, found: Document) -> None:
             continue
         console.print(f"\n{section.title}", style="bold", markup=False)
         for item in sure[:_SHOWN]:
-            console.print(f"  {item.words}", markup=False)
+            told(f"  {item.words}")
         if len(sure) > _SHOWN:
             console.print(f"  and {len(sure) - _SHOWN} more, in audit/audit.json", markup=False)
     if found.gates:
         console.print("\nGates", style="bold")
     for gate in found.gates:
-        console.print(f"  {gate.judged.name}: {gate.judged.state}: {gate.judged.words}", markup=False)
+        told(f"  {gate.judged.name}: {gate.judged.state}: {gate.judged.words}")
     if found.unread_captions is not None:
         console.print(f"\n{found.unread_captions.words}", markup=False)
     console.print(f"\nnot measured: {'; '.join(item.what for item in found.not_measured)}", markup=False)

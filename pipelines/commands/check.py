@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from filters.errors import GateRefused
+from filters.terminal import tell
 from pipelines.commands.common import JsonOption, RunArgument, SignerOption, print_json
 
 RegistryOption = Annotated[
@@ -43,4 +44,4 @@ def check(
     print(f"{run}: cleared for training")
     for waiver in verdict.waived:
         who = f"{waiver['by']} ({waiver['at']}): {waiver['why']}"
-        print(f"  gate {waiver['gate']} did not pass and was waived by {who}")
+        tell(f"  gate {waiver['gate']} did not pass and was waived by {who}")

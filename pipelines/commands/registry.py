@@ -12,6 +12,7 @@ import typer
 
 from filters.errors import BadInput, GateRefused
 from filters.optout.entries import Draft, Kind, entry_body, read_stamp, stamp
+from filters.terminal import tell
 from pipelines.commands.common import JsonOption, print_json
 from pipelines.registry.reviews import Judgement, Review
 
@@ -155,7 +156,7 @@ def list_(
         return
     for entry in found:
         names = " | ".join((entry.value, *entry.aliases))
-        print(f"{entry.seq:>8}  {stamp(entry.created_at)}  {entry.kind.value:<10}  {names[:120]}  {entry.requester}")
+        tell(f"{entry.seq:>8}  {stamp(entry.created_at)}  {entry.kind.value:<10}  {names[:120]}  {entry.requester}")
     print(f"{len(found)} of {snapshot.seq} entries, hash {snapshot.hash}")
 
 
@@ -216,7 +217,7 @@ def review(
         return
     for item in found:
         said = f"{item.verdict.value} by {item.reviewer}" if item.verdict else "to judge"
-        print(f"{item.id:>6}  entry {item.entry}  cosine {item.cosine:.4f}  sample {item.uid}  {said}")
+        tell(f"{item.id:>6}  entry {item.entry}  cosine {item.cosine:.4f}  sample {item.uid}  {said}")
     print(f"{len(found)} pair(s)", file=sys.stderr)
 
 

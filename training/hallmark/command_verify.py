@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from filters.errors import BadInput
+from filters.terminal import printable
 from pipelines.commands.common import JsonOption, print_json
 from training.hallmark.against import KEY_VARIABLE, REGISTRY_VARIABLE, TRUST_VARIABLE, Against
 
@@ -91,11 +92,6 @@ def _line(report: Report) -> str:
             lines.append(f"    of dataset {part.dataset_name} sha256:{part.dataset}")
     lines += [f"  note: {note}" for note in report.notes]
     return "\n".join(printable(line) for line in lines)
-
-
-def printable(line: str) -> str:
-    """Return the line without control characters: names come from files of others."""
-    return "".join(character if character.isprintable() else "\ufffd" for character in line)
 
 
 def _pictures(names: list[str]) -> Iterator[Path]:

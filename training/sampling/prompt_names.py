@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from filters.optout.names import MAX_WORDS, fold
+from filters.optout.names import MAX_WORDS, foldings
 
 #: Most words of a prompt that are looked at; prompts on record hold at most 10,000 characters anyway.
 MOST_WORDS = 2000
@@ -19,12 +19,14 @@ def name_phrases(prompt: str) -> list[str]:
     Captions name a creator behind words like `by`; prompts often name one without them ("castle, Jane Doe, oil").
     Single words are left to the finder of captions: most that are also somebody's name are not meant as one.
     """
-    folded = fold(prompt)
+    return [f"by {run}." for run in dict.fromkeys(run for folded in foldings(prompt) for run in _runs(folded))]
+
+
+def _runs(folded: str) -> list[str]:
     words = _WORD.findall(folded)[:MOST_WORDS]
     runs = [
         " ".join(words[start : start + length])
         for start in range(len(words))
         for length in range(2, min(MAX_WORDS, len(words) - start) + 1)
     ]
-    turned = [f"{first} {last}" for last, first in _TURNED.findall(folded)]
-    return [f"by {run}." for run in dict.fromkeys([*runs, *turned])]
+    return [*runs, *(f"{first} {last}" for last, first in _TURNED.findall(folded))]
