@@ -52,11 +52,11 @@ def part_name(artefact: str, index: int, suffix: str = ".parquet") -> str:
 
 def read_marker(store: Store, name: str) -> Marker | None:
     """Return the marker of the part `name` (without suffix), None where there is none or it is unreadable."""
-    marker_name = f"{name}.done.json"
-    if not store.exists(marker_name):
+    data = store.find(f"{name}.done.json")
+    if data is None:
         return None
     try:
-        raw = json.loads(store.read(marker_name))
+        raw = json.loads(data)
         files = {path: FileRecord(**record) for path, record in raw["files"].items()}
         return Marker(raw["rows"], files, raw["fingerprint"], raw["facts"])
     except (ValueError, KeyError, TypeError, AttributeError):

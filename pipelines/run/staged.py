@@ -101,6 +101,10 @@ class Staged(Store):
         """Return the size in bytes that the file will have, None where it will be absent."""
         return None if name in self._deleted else super().size(self._place(name))
 
+    def find(self, name: str) -> bytes | None:
+        """Return the whole file, None where it will be absent."""
+        return None if name in self._deleted else super().find(self._place(name))
+
     def open(self, name: str) -> IO[bytes]:
         """Open for reading. Raises `BadInput` where the file will be absent."""
         if name in self._deleted:
@@ -195,10 +199,8 @@ def _apply(store: Store) -> None:
 
 def _read_commit(store: Store) -> _Commit | None:
     """Return what the commit record says, None where another process has finished it. Raises `BadInput`."""
-    try:
-        with store.fs.open(store.path(_COMMIT), "rb") as stream:
-            data = stream.read()
-    except FileNotFoundError:
+    data = store.find(_COMMIT)
+    if data is None:
         return None
     try:
         body = json.loads(data)

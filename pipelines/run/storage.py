@@ -74,10 +74,21 @@ class Store:
             raise BadInput(f"{self.url}/{name}: no such file") from None
         return stream
 
+    def find(self, name: str) -> bytes | None:
+        """Return the whole file, None where it is absent; one request to an object store, not one for each step."""
+        path = self.path(name)
+        try:
+            data: bytes = Path(path).read_bytes() if self.local else self.fs.cat_file(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return data
+
     def read(self, name: str) -> bytes:
         """Return the whole file. Raises `BadInput` where it is absent."""
-        with self.open(name) as stream:
-            return stream.read()
+        data = self.find(name)
+        if data is None:
+            raise BadInput(f"{self.url}/{name}: no such file")
+        return data
 
     def list(self, folder: str) -> list[str]:
         """Return the names of the files directly in `folder`, sorted, without temporary ones."""

@@ -72,6 +72,10 @@ class FlakyStore(LocalFileSystem):
         stream = self._sound.open(path, mode, **settings)
         return FlakyStream(stream, self.luck) if mode == "rb" else stream
 
+    def cat_file(self, path, start=None, end=None, **settings):
+        self.luck.maybe("cat")
+        return self._sound.cat_file(path, start=start, end=end, **settings)
+
     def ls(self, path, detail=False, **settings):
         self.luck.maybe("ls")
         return self._sound.ls(path, detail=detail, **settings)
