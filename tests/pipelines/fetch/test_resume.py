@@ -21,8 +21,10 @@ from pipelines.jobs.fetch import fetch, retry
 from pipelines.jobs.ingest import ingest
 from pipelines.run.directory import Run
 
+# a shell that starts the tests in the background hands interrupts on as ignored
 CHILD = """
-import json, sys
+import json, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from pipelines.engine import Engine
 from pipelines.fetch.addresses import Network
 from pipelines.jobs.fetch import fetch
