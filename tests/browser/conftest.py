@@ -40,7 +40,7 @@ def chromium():
 
 
 @pytest.fixture(scope="session")
-def root(browser, tmp_path_factory):
+def root(driven, tmp_path_factory):
     """A folder of two runs: `drawings` by the real command, `made` with hostile captions and NSFW pictures."""
     pytest.importorskip("fastapi", reason="the dashboard extra is not installed")
     folder = tmp_path_factory.mktemp("work")
@@ -80,12 +80,18 @@ def serving(root, cache, runs, *options):
 
 
 @pytest.fixture(scope="session")
-def browser():
-    """One Chromium for all tests."""
+def driven():
+    """The package that drives a browser; where it or the browser is not installed, the test is skipped."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (assay-data[dev])")
     if chromium() is None:
         pytest.skip("no Chromium (apt-get install chromium, or name one in ASSAY_CHROMIUM)")
-    with playwright.sync_playwright() as driver:
+    return playwright
+
+
+@pytest.fixture(scope="module")
+def browser(driven):
+    """One Chromium for the tests of a file: until it is closed, no other test of its process can use asyncio."""
+    with driven.sync_playwright() as driver:
         running = driver.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
         yield running
         running.close()
