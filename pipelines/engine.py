@@ -12,6 +12,7 @@ import re
 import secrets
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -19,6 +20,8 @@ from filters.errors import AssayError, BadInput, GateRefused, TooManyFailures
 from pipelines.beam_options import option_problems
 from pipelines.part_report import count_for_runner, log_in_worker, printed, reported, runner_counts, this_process
 from pipelines.portable import cancel, flink_address, heeding_terminate, unreachable
+from pipelines.run.storage import Store
+from pipelines.signs import OfRun, Signs, given
 
 _LOG = logging.getLogger("assay")
 
@@ -130,13 +133,21 @@ def run_parts(engine: Engine, stage: str, work: PartWork, indices: Sequence[int]
             for index in indices:
                 reported(stage, index, lambda part=index: work.run(part))  # type: ignore[misc]
         return
-    build = part_pipeline(engine, stage, work, indices)
+    # of the runners only this one never notices a dead worker
+    beside = work.run_dir.store if engine.runner == "PortableRunner" and isinstance(work, OfRun) else None
+    build = part_pipeline(engine, stage, work, indices, beside)
     with printed(engine.log_parts):
-        run_pipeline(replace(engine, workers=min(engine.workers, len(indices))), stage, build)
+        signs = Signs(beside, stage) if beside else None
+        run_pipeline(replace(engine, workers=min(engine.workers, len(indices))), stage, build, signs)
 
 
-def part_pipeline(engine: Engine, stage: str, work: PartWork, indices: Sequence[int]) -> Callable[[Any], None]:
-    """Return what builds a stage's pipeline: part numbers, spread over the workers, each part's work."""
+def part_pipeline(
+    engine: Engine, stage: str, work: PartWork, indices: Sequence[int], beside: Store | None = None
+) -> Callable[[Any], None]:
+    """Return what builds a stage's pipeline: part numbers, spread over the workers, each part's work.
+
+    Workers give signs of life in the store `beside`, where there is one.
+    """
     beam = load_beam()
     # workers of this machine print their lines where --log parts asks for them
     driver = None if engine.runner == LOCAL else this_process()
@@ -145,11 +156,17 @@ def part_pipeline(engine: Engine, stage: str, work: PartWork, indices: Sequence[
         def setup(self) -> None:
             if driver is not None:
                 log_in_worker(driver)
-            carried(work.load)
+            with self.alive(f"load-{secrets.token_hex(4)}"):
+                carried(work.load)
 
         def process(self, index: int) -> Iterable[int]:
-            count_for_runner(carried(lambda: reported(stage, index, lambda: work.run(index))))
+            with self.alive(f"{index:05d}"):
+                report = carried(lambda: reported(stage, index, lambda: work.run(index)))
+            count_for_runner(report)
             yield index
+
+        def alive(self, part: str) -> AbstractContextManager[None]:
+            return given(beside, stage, part) if beside else nullcontext()
 
     step = beam.ParDo(RunPart())
     if engine.accelerator and isinstance(work, Accelerated) and work.wants_accelerator():
@@ -166,10 +183,11 @@ def part_pipeline(engine: Engine, stage: str, work: PartWork, indices: Sequence[
     return build
 
 
-def run_pipeline(engine: Engine, stage: str, build: Callable[[Any], None]) -> None:
+def run_pipeline(engine: Engine, stage: str, build: Callable[[Any], None], signs: Signs | None = None) -> None:
     """Build a pipeline with `build(pipeline)` and run it to its end. Raises `AssayError`.
 
-    Interrupted, or told to end by SIGTERM, it cancels the job of a cluster and raises `KeyboardInterrupt`.
+    Where a worker that gives `signs` of life gives no more, the job is cancelled, with `WorkerDied`. Interrupted, or
+    told to end by SIGTERM, it cancels the job of a cluster and raises `KeyboardInterrupt`.
     """
     load_beam()
     from apache_beam.options.pipeline_options import PipelineOptions
@@ -188,7 +206,7 @@ def run_pipeline(engine: Engine, stage: str, build: Callable[[Any], None]) -> No
             _run(_runner(LOCAL), options, stage, build)
         else:
             with heeding_terminate(interrupt):
-                _run(_runner(engine.runner), options, stage, build, name)
+                _run(_runner(engine.runner), options, stage, build, name, signs)
     except (AssayError, KeyboardInterrupt):
         raise
     except Exception as error:
@@ -206,16 +224,28 @@ def run_pipeline(engine: Engine, stage: str, build: Callable[[Any], None]) -> No
         raise StageError(carried["message"], carried["code"]) from None
 
 
-def _run(runner: Any, options: Any, stage: str, build: Callable[[Any], None], name: str | None = None) -> None:
+def _run(
+    runner: Any,
+    options: Any,
+    stage: str,
+    build: Callable[[Any], None],
+    name: str | None = None,
+    signs: Signs | None = None,
+) -> None:
     """Run one pipeline; `name` is that of a job on a cluster, which has to be cancelled."""
     from apache_beam import Pipeline
+
+    from pipelines.workers import WorkerDied, watched
 
     pipeline = Pipeline(runner=runner, options=options)
     build(pipeline)
     result = pipeline.run()
     try:
-        result.wait_until_finish()
-    except (KeyboardInterrupt, TimeoutError):  # the second by whoever waits no longer
+        if signs is None:
+            result.wait_until_finish()
+        else:
+            watched(signs, result.wait_until_finish)
+    except (KeyboardInterrupt, TimeoutError, WorkerDied):  # the second by whoever waits no longer
         if name is not None:
             cancel(result, name, flink_address(options))
         raise

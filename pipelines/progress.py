@@ -85,7 +85,7 @@ class Meter:
             "started": self.started,
             "written": time.time(),
         }
-        _note_down(self.store, f"{FOLDER}/{self.stage}-{self.part:05d}.json", body)
+        note_down(self.store, f"{FOLDER}/{self.stage}-{self.part:05d}.json", body)
 
 
 def interval(store: Store) -> float:
@@ -93,7 +93,8 @@ def interval(store: Store) -> float:
     return _INTERVAL if store.local else _REMOTE_INTERVAL
 
 
-def _note_down(store: Store, name: str, body: dict[str, Any]) -> None:
+def note_down(store: Store, name: str, body: dict[str, Any]) -> None:
+    """Write a small JSON file that no result hangs on; where that fails it is told on standard error."""
     data = json.dumps(body).encode()
     try:
         if not store.local:
@@ -111,7 +112,7 @@ def _note_down(store: Store, name: str, body: dict[str, Any]) -> None:
 
 def announce(store: Store, stage: str, parts: int) -> None:
     """Tell how many parts a stage has in all, for those of which no earlier stage's markers tell it."""
-    _note_down(store, f"{FOLDER}/{stage}.plan.json", {"parts": parts})
+    note_down(store, f"{FOLDER}/{stage}.plan.json", {"parts": parts})
 
 
 def planned(store: Store, stage: str) -> int | None:
@@ -229,7 +230,7 @@ def shown(store: Store, stage: str, total: int | None, done: int = 0, still: flo
         return now
 
     if not console.is_terminal:
-        with _every(still / 5, look):
+        with every(still / 5, look):
             yield
         _summary(store, stage, console, time.monotonic() - start)
         return
@@ -242,14 +243,14 @@ def shown(store: Store, stage: str, total: int | None, done: int = 0, still: flo
             bar.update(task, completed=done + now.samples, note=_note(now))
 
         try:
-            with _every(interval(store), update):
+            with every(interval(store), update):
                 yield
         finally:
             update()
 
 
 @contextmanager
-def _every(seconds: float, call: Callable[[], object]) -> Iterator[None]:
+def every(seconds: float, call: Callable[[], object]) -> Iterator[None]:
     """Call `call` every so many seconds, in a thread that ends with the block."""
     stop = threading.Event()
 

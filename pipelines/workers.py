@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 from filters.cores import available_cores
 from filters.errors import AssayError
@@ -140,7 +140,15 @@ def worker_pool(count: int, log_parts: bool = False) -> Iterator[tuple[WorkerPoo
         server.stop(None)
 
 
-def watched(pool: WorkerPool, work: Callable[[], None]) -> None:
+class Mortals(Protocol):
+    """Workers that can die."""
+
+    def cause_of_death(self, crashes_only: bool = False) -> str | None:
+        """Return how a worker ended that should still be at work, None while all are."""
+        ...
+
+
+def watched(pool: Mortals, work: Callable[[], None]) -> None:
     """Call `work` and return when it has ended. Raises what it raises, and `WorkerDied` when a worker ends first.
 
     `work` stays behind in a thread then: it waits for an answer that will not come.
@@ -169,7 +177,7 @@ def watched(pool: WorkerPool, work: Callable[[], None]) -> None:
     threading.excepthook = told
 
 
-def _await(thread: threading.Thread, pool: WorkerPool, errors: list[BaseException]) -> None:
+def _await(thread: threading.Thread, pool: Mortals, errors: list[BaseException]) -> None:
     """Wait for the thread of the work, which leaves its error in `errors`; raise as `watched` does."""
     while thread.is_alive():
         thread.join(_LOOK)
@@ -191,7 +199,7 @@ def _worker_died(cause: str) -> WorkerDied:
     return WorkerDied(f"a worker {cause}; what is done stays done: run the same command again, it resumes")
 
 
-def _crash(pool: WorkerPool) -> str | None:
+def _crash(pool: Mortals) -> str | None:
     """Return how a worker was ended by a signal, None where none was; it is seen a little after the broken line."""
     until = time.monotonic() + 1.0
     while (died := pool.cause_of_death(crashes_only=True)) is None and time.monotonic() < until:

@@ -42,6 +42,11 @@ class Complete:
 
     score: Score
 
+    @property
+    def run_dir(self) -> Run:
+        """The run."""
+        return self.score.run_dir
+
     def load(self) -> None:
         """Load the costly scorers."""
         for scorer in self.score.scorers():

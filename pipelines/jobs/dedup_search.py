@@ -52,6 +52,11 @@ class SearchUnits:
     bounds: Bounds
     since: int
 
+    @property
+    def run_dir(self) -> Run:
+        """The run."""
+        return self.source.run
+
     def load(self) -> None:
         """Nothing to load: the columns are read when a unit needs them, once a process."""
 

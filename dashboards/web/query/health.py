@@ -108,6 +108,9 @@ def _silent_for(run: Run) -> float | None:
     """Return the seconds since the newest counter was written; None where there is none."""
     times = []
     for name in run.store.list(FOLDER):
-        info = run.store.fs.info(run.store.path(name))
+        try:
+            info = run.store.fs.info(run.store.path(name))
+        except FileNotFoundError:  # a sign of life, gone since the folder was listed
+            continue
         times.append(float(info.get("mtime", 0.0)))
     return max(0.0, time.time() - max(times)) if times else None
