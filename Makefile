@@ -108,7 +108,7 @@ test-faults: $(BIN)/.installed ## kills at random moments, broken disks and stor
 
 test-all: lint ## all tests, the slow ones too; browser tests want chromium, and are skipped where it cannot be had
 	@command -v chromium >/dev/null || apt-get install -y -qq --no-install-recommends chromium || true
-	$(PYTEST) -m ''
+	$(PYTEST) --no-loadscope-reorder -m ''
 
 screenshots: $(BIN)/.installed ## take README's pictures of the dashboard again, from the demo's run
 	$(BIN)/python scripts/screenshots.py runs

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from filters.duplicates import METHODS, firsts
 from filters.duplicates_hamming import bands, between
@@ -28,6 +27,7 @@ from pipelines.jobs.dedup_columns import (
     vectors_of,
 )
 from pipelines.run.directory import RECIPE, Run, open_run
+from pipelines.run.parquet_stream import parquet_of
 from pipelines.run.recipe_duplicates import Duplicates
 from pipelines.run.schema import CONTAMINATION
 from pipelines.run.steady import StoreRefused
@@ -139,7 +139,7 @@ def _run_set(run: Run, embeddings: bool) -> OtherSet:
 def _file_set(place: str, embeddings: bool) -> OtherSet:
     try:
         with opened_file(place) as stream:
-            file = pq.ParquetFile(stream)
+            file = parquet_of(stream)
             wanted = [name for name in _COLUMNS if name in file.schema_arrow.names]
             table = file.read(columns=wanted, use_threads=False)
     except (OSError, ValueError, pa.ArrowException) as error:

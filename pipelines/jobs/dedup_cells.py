@@ -31,6 +31,7 @@ from pipelines.engine import Engine, run_parts
 from pipelines.jobs.dedup_columns import part_vectors
 from pipelines.jobs.dedup_search import WORK, edges_table, table_edges
 from pipelines.run.directory import Run
+from pipelines.run.parquet_stream import parquet_of
 from pipelines.run.parts import PartWriter, finished, part_name, read_marker, read_table
 
 FOLDERS = _PLACED, _FOUND = f"{WORK}-cells", f"{WORK}-found"
@@ -110,7 +111,7 @@ class _Search:
         tables = []
         for part in range(len(self.parts)):
             with store.open(part_name(_PLACED, part)) as stream:
-                file = pq.ParquetFile(stream)
+                file = parquet_of(stream)
                 if index < file.num_row_groups:
                     tables.append(file.read_row_group(index, use_threads=False))
         table = pa.concat_tables(tables).combine_chunks()

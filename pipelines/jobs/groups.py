@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from audit.groups import Assigner, Group, check_labels
 from audit.groups.assign import lexicons_of
@@ -22,6 +21,7 @@ from pipelines.engine import PLAIN, Engine, run_parts
 from pipelines.jobs.score import unloaded_scorer
 from pipelines.progress import Meter, shown
 from pipelines.run.directory import Run
+from pipelines.run.parquet_stream import parquet_of
 from pipelines.run.parts import PartWriter, fingerprint, finished, part_name
 from pipelines.run.recipe import Recipe
 from pipelines.run.schema import SAMPLES, groups_schema
@@ -116,7 +116,7 @@ def _check_label_columns(path: str, groups: Iterable[Group]) -> None:
     """Refuse a file of labels that cannot be read or lacks a column that a group reads. Raises `BadInput`."""
     try:
         with opened_file(path) as stream:
-            names = pq.ParquetFile(stream).schema_arrow.names
+            names = parquet_of(stream).schema_arrow.names
     except (pa.ArrowException, OSError, ValueError, ImportError) as error:
         raise BadInput(f"audit.labels: {path}: no readable parquet ({first_line(error)})") from None
     for name in ("uid", *(group.source_column for group in groups if group.kind == "labels")):
@@ -195,7 +195,7 @@ def read_labels(path: str, digest: str) -> pa.Table:
     """Return a parquet file of labels; `digest` keeps a changed file from being taken for the old one."""
     try:
         with opened_file(path) as stream:
-            return pq.ParquetFile(stream).read(use_threads=False)
+            return parquet_of(stream).read(use_threads=False)
     except (pa.ArrowException, OSError) as error:
         raise BadInput(f"audit.labels: {path}: no readable parquet ({first_line(error)})") from None
 

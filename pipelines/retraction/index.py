@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from filters.optout.entries import Kind
 from filters.optout.matching import COLUMNS, KeyFinder
 from pipelines.run.directory import Run
+from pipelines.run.parquet_stream import parquet_of
 from pipelines.run.parts import PartWriter, fingerprint, finished, part_name
 from pipelines.run.schema import KEYS, check_version
 
@@ -112,7 +113,7 @@ def _sorted(run: Run, parts: list[int], starts: dict[int, int]) -> pa.Table:
 
 def _in_file(run: Run, name: str, wanted: pa.Array) -> Iterator[np.ndarray]:
     with run.store.open(name) as stream:
-        file = pq.ParquetFile(stream)
+        file = parquet_of(stream)
         check_version(file.schema_arrow, name)
         values = wanted.to_numpy()
         for number in range(file.metadata.num_row_groups):

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from filters.errors import BadInput
+from pipelines.run.parquet_stream import parquet_of
 from pipelines.run.schema import check_version
 from pipelines.run.storage import Store, sha256_file
 
@@ -109,14 +110,10 @@ class PartWriter:
 
 
 def read_table(store: Store, name: str, columns: list[str] | None = None) -> pa.Table:
-    """Read one parquet file of the run, refusing unknown major versions. Raises `BadInput`.
-
-    Here as wherever a parquet file is read from a Python stream: without Arrow's threads. One of them may still hold a
-    buffer of the stream when the interpreter ends, and aborts the process (SIGABRT) by freeing it then.
-    """
+    """Read one parquet file of the run, refusing unknown major versions. Raises `BadInput`."""
     with store.open(name) as stream:
         try:
-            file = pq.ParquetFile(stream, page_checksum_verification=True)
+            file = parquet_of(stream, checksums=True)
             check_version(file.schema_arrow, name)
             wanted = None if columns is None else [c for c in columns if c in file.schema_arrow.names]
             return file.read(columns=wanted, use_threads=False)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from filters.reasons import Reason
+from pipelines.run.parquet_stream import parquet_of
 from pipelines.sources.base import ReadLimits, Record, ShardRef
 from pipelines.sources.listing import find_files, full_url, opened, relative, state_of
 
@@ -39,7 +39,7 @@ class ParquetSource:
         row = 0
         try:
             with opened(shard.url) as stream:
-                file = pq.ParquetFile(stream)
+                file = parquet_of(stream)
                 for batch in file.iter_batches(batch_size=_ROWS, use_threads=False):
                     for values in batch.to_pylist():
                         yield self._record(values, row, limits)

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from filters.errors import BadInput, first_line
 from filters.optout.base import Signal, Verdict
 from filters.reasons import BY_CODE, Reason
+from pipelines.run.parquet_stream import parquet_of
 from pipelines.run.parts import part_indices, part_name, read_marker
 from pipelines.run.schema import check_version
 from pipelines.run.storage import Store
@@ -60,7 +60,7 @@ class UrlSource:
                 opened(shard.url.removesuffix(".parquet") + ".tar") as pictures,
                 tarfile.open(fileobj=pictures, mode="r:") as archive,
             ):
-                file = pq.ParquetFile(table)
+                file = parquet_of(table)
                 check_version(file.schema_arrow, shard.url)
                 for batch in file.iter_batches(batch_size=_ROWS, columns=_COLUMNS, use_threads=False):
                     for values in batch.to_pylist():

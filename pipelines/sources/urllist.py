@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from filters.errors import BadInput, first_line
 from filters.reasons import Reason
+from pipelines.run.parquet_stream import parquet_of
 from pipelines.run.recipe import FieldNames
 from pipelines.sources.listing import find_files, full_url, opened, state_of
 
@@ -87,7 +87,7 @@ def _parquet_rows(url: str, names: FieldNames) -> Iterator[dict[str, Any] | List
     row = 0
     try:
         with opened(url) as stream:
-            file = pq.ParquetFile(stream)
+            file = parquet_of(stream)
             _need_column(names.url, file.schema_arrow.names, url)
             for batch in file.iter_batches(batch_size=_ROWS, use_threads=False):
                 for values in batch.to_pylist():

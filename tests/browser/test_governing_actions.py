@@ -86,7 +86,7 @@ class TestOfALife:
     def test_a_trainings_checkpoint_leads_to_its_pictures_and_to_what_it_saw(self, page, life):
         page.goto("/runs/run/training")
         page.get_by_test_id("models").get_by_role("link", name="model").click()
-        assert page.get_by_test_id("curves").locator("svg").count() >= 1
+        page.get_by_test_id("curves").locator("svg").first.wait_for()
         assert number(page.get_by_test_id("seen").locator("dd").first) == sum(shard_rows(open_run(str(life / "run"))))
         assert page.get_by_test_id("checkpoints").locator("tbody tr").count() >= 1
         page.locator("section[aria-labelledby=checkpoints] p a").first.click()

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from filters.errors import BadInput, first_line
+from pipelines.run.parquet_stream import parquet_of
 from pipelines.run.schema import SCHEMA_VERSION, check_version
 from pipelines.run.storage import Store
 from training.data.mixing import uid_texts, uid_words
@@ -158,7 +159,7 @@ def load_exposure(folder: str | Path, file: str = FILE) -> Exposure:
         raise BadInput(f"{where}: no such file; a checkpoint of this project has one")
     found = Exposure()
     try:
-        parquet = pq.ParquetFile(io.BytesIO(store.read(file)))
+        parquet = parquet_of(io.BytesIO(store.read(file)))
         check_version(parquet.schema_arrow, where)
         table = parquet.read(use_threads=False)
         for name in json.loads(table.schema.metadata[b"exposure"])["views"]:

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from filters.errors import BadInput
+from pipelines.run.parquet_stream import parquet_of
 from pipelines.run.schema import SCHEMA_VERSION, check_version
 from pipelines.run.storage import Store
 from training.config_data import Data
@@ -125,7 +126,7 @@ def view_file(name: str) -> str:
 def load_view(data: bytes, where: str) -> View:
     """Return the view of a file's bytes; `where` names it in messages. Raises `BadInput` for anything else."""
     try:
-        file = pq.ParquetFile(io.BytesIO(data))
+        file = parquet_of(io.BytesIO(data))
         check_version(file.schema_arrow, where)
         table = file.read(use_threads=False)
         facts = json.loads(table.schema.metadata[b"view"])
