@@ -6,6 +6,7 @@ verdict over ours.
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from typing import Any, TextIO, cast
@@ -24,6 +25,18 @@ def printable(line: str) -> str:
 def tell(*lines: str, stream: TextIO | None = None) -> None:
     """Print lines to `stream` (standard output), each made `printable`: a line end within one makes no new line."""
     print("\n".join(printable(line) for line in lines), file=stream or sys.stdout)
+
+
+def json_shown(text: str) -> str:
+    """Return a JSON text that says the same without a control character in it: each stands as its escape.
+
+    JSON asks for that below U+0020 only; terminals heed those from U+007F on as well.
+    """
+    return "\n".join(line if line.isprintable() else _escaped(line) for line in text.split("\n"))
+
+
+def _escaped(line: str) -> str:
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in line)
 
 
 def all_printable(value: Any, depth: int = 50) -> Any:

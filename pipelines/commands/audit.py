@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from filters.terminal import printable
+from filters.terminal import json_shown, printable
 from pipelines.commands.common import JsonOption, RunArgument, RunnerOption, WorkersOption, make_engine
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def audit(
                 finish(opened, signer, parent_of(opened))
         found = job.load_audit(opened)
     if as_json:
-        print(write(found).decode(), end="")
+        print(json_shown(write(found).decode()), end="")
         return
     print_audit(opened.store.url, found)
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from filters.errors import BadInput
+from filters.terminal import json_shown
 from pipelines.beam_options import refuse_unknown
 from pipelines.engine import Engine
 
@@ -64,4 +65,4 @@ def _taken(arguments: list[str], name: str) -> tuple[str | None, list[str]]:
 
 def print_json(value: Any) -> None:
     """Print one JSON value on standard output."""
-    print(json.dumps(value, ensure_ascii=False, indent=1))
+    print(json_shown(json.dumps(value, ensure_ascii=False, indent=1)))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from filters.errors import BadInput, GateRefused
+from filters.terminal import tell
 from pipelines.commands.common import JsonOption, RunArgument, print_json
 
 if TYPE_CHECKING:
@@ -186,4 +187,4 @@ def _tell(documents: list[Document], written: list[str], as_json: bool) -> None:
         if where != STANDARD_OUT:
             print(f"{where}: {len(document.data):,} bytes, {len(document.missing)} fields left open")
         for item in document.missing:
-            print(f"  not stated: {item.field}: {item.why or item.where}", file=sys.stderr)
+            tell(f"  not stated: {item.field}: {item.why or item.where}", stream=sys.stderr)

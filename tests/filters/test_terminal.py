@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from filters.terminal import all_printable, printable, quiet_when_closed, tell
+from filters.terminal import all_printable, json_shown, printable, quiet_when_closed, tell
 
 #: Sequences that terminals obey: a title, a cleared screen, the same in one octet, a turned direction, a new line.
 HOSTILE = ["\x1b]0;owned\x07", "\x1b[2J", "\x9b2J", "\u202e", "\r", "\x85", "\u2028", "\x00", "\x7f", "\ud800", "\b"]
@@ -38,6 +41,19 @@ def test_all_texts_of_a_json_value_become_printable_however_deep():
     for _ in range(900):
         deep = [deep]
     assert "\x1b" not in str(all_printable(deep))
+
+
+@given(st.recursive(st.text() | st.integers(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
+def test_json_that_is_shown_says_the_same_without_a_control_character(value):
+    shown = json_shown(json.dumps(value, ensure_ascii=False, indent=1))
+    assert json.loads(shown) == value
+    assert all(line.isprintable() for line in shown.split("\n"))
+
+
+def test_what_a_terminal_heeds_beyond_ascii_stands_as_its_escape():
+    assert json_shown('{\n "é\x9b2J\u202e": "\x7f\U000e0001"\n}') == (
+        '{\n "é\\u009b2J\\u202e": "\\u007f\\udb40\\udc01"\n}'
+    )
 
 
 @pytest.mark.parametrize("amount", [1, 1_000_000])
