@@ -42,7 +42,7 @@ from pipelines.jobs.decide_groups import (
     judge_by_group,
     read_groups,
 )
-from pipelines.jobs.dedup import CLUSTERS_FILE, dedup_fingerprint
+from pipelines.jobs.dedup import CLUSTERS_FILE, DUPLICATES, dedup_fingerprint
 from pipelines.jobs.dedup_against import CONTAMINATION_FILE
 from pipelines.jobs.dedup_choice import Evidence, alike_opt_outs, choice_columns, choose, likeness_of_run, thinned
 from pipelines.jobs.rights import require_matched, rights_part, rights_state, unseen
@@ -94,7 +94,7 @@ def decide_fingerprint(run: Run) -> str:
     """Return what the ledger depends on: the scores, the clusters and the recipe's decisions."""
     sections = {"rules", "rights", "licences", "languages", "duplicates", "balance", "shards"}
     recipe = run.recipe.model_dump(mode="json", include=sections)
-    duplicates = read_marker(run.store, "duplicates/all")
+    duplicates = read_marker(run.store, DUPLICATES)
     if duplicates is None:
         raise BadInput(f"{run.store.url}: no duplicates part; run assay dedup first")
     if duplicates.fingerprint != dedup_fingerprint(run, run.parts("scores")):

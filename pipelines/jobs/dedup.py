@@ -38,7 +38,8 @@ from pipelines.run.parts import Marker, PartWriter, fingerprint, finished, part_
 from pipelines.run.schema import CLUSTERS
 
 VERSION = "3"
-_NAME = "duplicates/all"
+#: The one part of the duplicates.
+DUPLICATES = "duplicates/all"
 EDGES_FILE = "duplicates/edges.parquet"
 CLUSTERS_FILE = "duplicates/clusters.parquet"
 
@@ -68,7 +69,7 @@ def dedup(run: Run, engine: Engine | None = None, scale: Scale | None = None) ->
     if not parts or parts != run.parts("samples"):
         raise BadInput(f"{run.store.url}: not every part is scored; run assay score first")
     wanted = dedup_fingerprint(run, parts)
-    done = finished(run.store, _NAME, wanted)
+    done = finished(run.store, DUPLICATES, wanted)
     if done:
         return done
     old = _Old.of(run, parts)
@@ -83,7 +84,7 @@ def dedup(run: Run, engine: Engine | None = None, scale: Scale | None = None) ->
     else:
         clusters = cluster(count, [found for _, found in edges])
     same = cluster(count, [equal_edges(*hashes(source).of("sha256"))])
-    writer = PartWriter(run.store, _NAME, wanted)
+    writer = PartWriter(run.store, DUPLICATES, wanted)
     writer.add_table(EDGES_FILE, edges_table(edges))
     writer.add_table(CLUSTERS_FILE, _clusters_table(run, parts, clusters, same))
     if run.recipe.duplicates and run.recipe.duplicates.against:
@@ -145,13 +146,13 @@ class _Old:
     def of(cls, run: Run, parts: Sequence[int]) -> _Old:
         """Return what the run's last dedup found, if parts were only added since."""
         # its marker goes before anything else is written, so edges without one are of an unfinished dedup
-        marker = read_marker(run.store, _NAME)
+        marker = read_marker(run.store, DUPLICATES)
         if marker is None or marker.facts.get("search") != _search(run):
             return cls()
         before = marker.facts.get("content") or []
         if not 0 < len(before) < len(parts) or _contents(run, parts[: len(before)]) != before:
             return cls()
-        if finished(run.store, _NAME, marker.fingerprint) is None:
+        if finished(run.store, DUPLICATES, marker.fingerprint) is None:
             return cls()
         table = read_table(run.store, EDGES_FILE)
         methods = table.column("method").cast(pa.string())

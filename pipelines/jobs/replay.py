@@ -8,11 +8,12 @@ from pathlib import Path
 
 from filters.errors import BadInput
 from pipelines.jobs.decide import decide
-from pipelines.jobs.dedup import dedup
+from pipelines.jobs.dedup import DUPLICATES, dedup, dedup_fingerprint
 from pipelines.jobs.groups import assign_groups
 from pipelines.retraction.versions import sealed
 from pipelines.run.directory import REGISTRY, Run, create_run
 from pipelines.run.manifest import read_manifest
+from pipelines.run.parts import read_marker
 from pipelines.run.recipe import Recipe, load_recipe, parse_recipe
 from pipelines.run.storage import Store, sha256_stream
 
@@ -69,6 +70,7 @@ def replay(run: Run, overrides: list[str], out: str, file: Path | None = None) -
         _carry(run.store, new.store, REGISTRY)
     else:
         new.store.delete(REGISTRY)
+    _carry_duplicates(run, new)
     parent = read_manifest(run)["content_hash"] if run.finished() else None
     new.store.write(_PARENT, json.dumps({"content_hash": parent, "run": run.store.url}).encode())
     dedup(new)
@@ -83,6 +85,13 @@ def parent_of(run: Run) -> str | None:
         return None
     found: str | None = json.loads(run.store.read(_PARENT))["content_hash"]
     return found
+
+
+def _carry_duplicates(run: Run, new: Run) -> None:
+    """Give the run's duplicates to the new one where it would find the same: they hang on scores and bounds alone."""
+    found = read_marker(run.store, DUPLICATES)
+    if found is not None and found.fingerprint == dedup_fingerprint(new, new.parts("scores")):
+        _carry_folder(run.store, new.store, DUPLICATES.partition("/")[0])
 
 
 def _carry_folder(old: Store, new: Store, folder: str) -> None:

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from filters.reasons import Reason
 from pipelines.jobs.balance import add_sample, shard_name
-from pipelines.jobs.dedup import CLUSTERS_FILE, EDGES_FILE
+from pipelines.jobs.dedup import CLUSTERS_FILE, DUPLICATES, EDGES_FILE
 from pipelines.jobs.dedup_against import CONTAMINATION_FILE
 from pipelines.run.directory import Run
 from pipelines.run.parts import Marker, PartWriter, part_name, read_marker, read_table
@@ -118,8 +118,8 @@ def purge_duplicates(run: Run, positions: set[int]) -> bool:
     in_clusters = pc.is_in(clusters.column("position"), value_set=gone)
     if not (pc.any(in_edges).as_py() or pc.any(in_clusters).as_py()):
         return False
-    marker = _marker(run.store, "duplicates/all")
-    writer = PartWriter(run.store, "duplicates/all", marker.fingerprint)
+    marker = _marker(run.store, DUPLICATES)
+    writer = PartWriter(run.store, DUPLICATES, marker.fingerprint)
     writer.add_table(EDGES_FILE, edges.filter(pc.invert(in_edges)))
     left = clusters.filter(pc.invert(in_clusters))
     writer.add_table(CLUSTERS_FILE, left)

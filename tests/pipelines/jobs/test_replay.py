@@ -10,7 +10,8 @@ from making import sample, write_recipe, write_tar
 from filters.optout.entries import Draft, Kind
 from pipelines.commands.main import invoke
 from pipelines.jobs.audit import load_audit
-from pipelines.jobs.replay import CARRIED
+from pipelines.jobs.dedup import EDGES_FILE
+from pipelines.jobs.replay import CARRIED, replay
 from pipelines.registry.store import create_registry, open_registry
 from pipelines.run.directory import REGISTRY, open_run
 from pipelines.run.manifest import read_manifest
@@ -150,3 +151,23 @@ def test_what_is_linked_already_is_not_carried_again(matched):
     assert invoke(words) == 0
     assert scores[0].samefile(scores[1])
     assert (matched / "new" / "ledger" / "part-00000.parquet").stat().st_mtime_ns == ledger
+
+
+def test_duplicates_are_looked_for_again_only_where_their_bounds_are_others(tmp_path):
+    """Ten pictures twice: taken over as the run found them, or found anew as a run of its own finds them."""
+    write_tar(tmp_path / "in" / "0.tar", *(sample(i % 20, f"a tree {i}", key=f"k{i}") for i in range(30)))
+    recipes = {}
+    for name, settings in (("bytes", {"phash_distance": None}), ("near", {"phash_distance": 16})):
+        (tmp_path / name).mkdir()
+        recipes[name] = write_recipe(tmp_path / name, tmp_path / "in", duplicates=settings)
+        assert invoke(["run", str(recipes[name]), "--out", str(tmp_path / name / "run"), "--runner", "plain"]) == 0
+    runs = {name: open_run(str(tmp_path / name / "run")) for name in recipes}
+    edges = {name: run.store.read(EDGES_FILE) for name, run in runs.items()}
+    assert edges["bytes"] != edges["near"]
+    new = replay(runs["bytes"], ["rules.aspect_ratio.high=9"], str(tmp_path / "new"))
+    assert Path(new.store.path(EDGES_FILE)).samefile(runs["bytes"].store.path(EDGES_FILE))
+    assert runs["bytes"].store.read(EDGES_FILE) == edges["bytes"]
+    # the same folder again, by other bounds: what was taken over goes, the run's own stays
+    new = replay(runs["bytes"], [], str(tmp_path / "new"), recipes["near"])
+    assert new.store.read(EDGES_FILE) == edges["near"]
+    assert runs["bytes"].store.read(EDGES_FILE) == edges["bytes"]
