@@ -14,14 +14,16 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 from filters.errors import AssayError, BadInput, GateRefused, TooManyFailures
 from pipelines.beam_options import option_problems
 from pipelines.part_report import count_for_runner, log_in_worker, printed, reported, runner_counts, this_process
 from pipelines.portable import cancel, flink_address, heeding_terminate, unreachable
-from pipelines.run.storage import Store
-from pipelines.signs import OfRun, Signs, given
+
+if TYPE_CHECKING:
+    from pipelines.run.storage import Store
+    from pipelines.signs import Signs
 
 _LOG = logging.getLogger("assay")
 
@@ -133,12 +135,19 @@ def run_parts(engine: Engine, stage: str, work: PartWork, indices: Sequence[int]
             for index in indices:
                 reported(stage, index, lambda part=index: work.run(part))  # type: ignore[misc]
         return
-    # of the runners only this one never notices a dead worker
-    beside = work.run_dir.store if engine.runner == "PortableRunner" and isinstance(work, OfRun) else None
-    build = part_pipeline(engine, stage, work, indices, beside)
+    signs = _signs(engine, stage, work)
+    build = part_pipeline(engine, stage, work, indices, signs.store if signs else None)
     with printed(engine.log_parts):
-        signs = Signs(beside, stage) if beside else None
         run_pipeline(replace(engine, workers=min(engine.workers, len(indices))), stage, build, signs)
+
+
+def _signs(engine: Engine, stage: str, work: PartWork) -> Signs | None:
+    """Return where the workers' signs of life are looked for; of the runners only one never notices a dead worker."""
+    if engine.runner != "PortableRunner":
+        return None
+    from pipelines.signs import OfRun, Signs
+
+    return Signs(work.run_dir.store, stage) if isinstance(work, OfRun) else None
 
 
 def part_pipeline(
@@ -166,7 +175,11 @@ def part_pipeline(
             yield index
 
         def alive(self, part: str) -> AbstractContextManager[None]:
-            return given(beside, stage, part) if beside else nullcontext()
+            if beside is None:
+                return nullcontext()
+            from pipelines.signs import given
+
+            return given(beside, stage, part)
 
     step = beam.ParDo(RunPart())
     if engine.accelerator and isinstance(work, Accelerated) and work.wants_accelerator():

@@ -66,7 +66,7 @@ class Signs:
     """
 
     def __init__(self, store: Store, stage: str, interval: float = INTERVAL) -> None:
-        self._store = store
+        self.store = store
         self._prefix = f"{FOLDER}/{stage}-"
         self._interval = interval
         self._next = time.monotonic()
@@ -82,7 +82,7 @@ class Signs:
         if crashes_only or time.monotonic() < self._next:
             return None
         try:
-            now = {name: data for name in self._names() if (data := self._store.find(name)) is not None}
+            now = {name: data for name in self._names() if (data := self.store.find(name)) is not None}
         except (AssayError, OSError):
             return None
         finally:
@@ -92,7 +92,7 @@ class Signs:
         return self._words(lost[0]) if lost else None
 
     def _names(self) -> list[str]:
-        return [name for name in self._store.list(FOLDER) if name.startswith(self._prefix) and name.endswith(_SUFFIX)]
+        return [name for name in self.store.list(FOLDER) if name.startswith(self._prefix) and name.endswith(_SUFFIX)]
 
     def _looks(self, name: str, data: bytes) -> int:
         before, looks = self._seen.get(name, (b"", 0))
