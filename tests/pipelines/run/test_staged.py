@@ -64,21 +64,27 @@ def test_a_change_that_is_given_up_leaves_the_run_as_it_was(tmp_path):
     assert not (tmp_path / ".pending").exists()
 
 
+def interrupted_at(stop):
+    """Return what wraps calls so that the `stop`-th of all that are wrapped is interrupted before it does anything."""
+    calls = iter(range(1, 1000))
+
+    def counted(real):
+        def call(*arguments, **settings):
+            if next(calls) == stop:
+                raise KeyboardInterrupt
+            return real(*arguments, **settings)
+
+        return call
+
+    return counted
+
+
 def test_interrupted_at_every_single_step_it_is_the_old_or_the_new(tmp_path, monkeypatch):
     """Stop before the n-th call of the system that changes the disk, for every n, then open the run again."""
     ends = set()
     for stop in range(1, 40):
         store = make(tmp_path / str(stop))
-        calls = iter(range(1, 1000))
-
-        def counted(real, calls=calls, stop=stop):
-            def call(*arguments, **settings):
-                if next(calls) == stop:
-                    raise KeyboardInterrupt
-                return real(*arguments, **settings)
-
-            return call
-
+        counted = interrupted_at(stop)
         with monkeypatch.context() as patch:
             patch.setattr(os, "replace", counted(os.replace))
             patch.setattr(os, "fsync", counted(os.fsync))
@@ -197,16 +203,7 @@ def test_without_a_lock_it_is_the_old_or_the_new_wherever_it_is_interrupted(tmp_
     ends = []
     for stop in range(1, 30):
         store = make(f"memory://staged/{tmp_path.name}/{stop}")
-        calls = iter(range(1, 1000))
-
-        def counted(real, calls=calls, stop=stop):
-            def call(*arguments, **settings):
-                if next(calls) == stop:
-                    raise KeyboardInterrupt
-                return real(*arguments, **settings)
-
-            return call
-
+        counted = interrupted_at(stop)
         with monkeypatch.context() as patch:
             for name in ("put_file", "cp_file", "rm_file", "rm"):
                 patch.setattr(MemoryFileSystem, name, counted(getattr(MemoryFileSystem, name)))
