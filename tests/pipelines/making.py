@@ -9,7 +9,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, PngImagePlugin
 
 MAIN = "from pipelines.commands.main import main; main()"
 COLOURS = ["red", "green", "blue", "orange", "purple", "brown"]
@@ -85,3 +85,20 @@ def write_recipe(folder: Path, path: Path | str, kind: str = "webdataset", **sec
     recipe = folder / "recipe.yaml"
     recipe.write_text(json.dumps(body))
     return recipe
+
+
+#: A reservation against training by the creator, in the picture itself (PLUS).
+_RESERVATION = (
+    '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    '<rdf:Description xmlns:plus="http://ns.useplus.org/ldf/xmp/1.0/" '
+    'plus:DataMining="http://ns.useplus.org/ldf/vocab/DMI-PROHIBITED-AIMLTRAINING"/></rdf:RDF></x:xmpmeta>'
+)
+
+
+def reserved(data: bytes) -> bytes:
+    """Return the picture as a PNG whose own metadata reserve it."""
+    info = PngImagePlugin.PngInfo()
+    info.add_itxt("XML:com.adobe.xmp", _RESERVATION)
+    buffer = io.BytesIO()
+    Image.open(io.BytesIO(data)).save(buffer, "PNG", pnginfo=info)
+    return buffer.getvalue()

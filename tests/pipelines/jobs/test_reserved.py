@@ -1,28 +1,12 @@
 """A picture that its file reserves is shown to no model: no score, no embedding, no thumbnail, and it is not kept."""
 
-import io
 import tarfile
 
-from making import sample, write_recipe, write_tar
-from PIL import Image, PngImagePlugin
+from making import reserved, sample, write_recipe, write_tar
 
 from pipelines.commands.main import invoke
 from pipelines.run.directory import open_run
 from pipelines.run.parts import part_name
-
-XMP = (
-    '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
-    '<rdf:Description xmlns:plus="http://ns.useplus.org/ldf/xmp/1.0/" '
-    'plus:DataMining="http://ns.useplus.org/ldf/vocab/DMI-PROHIBITED-AIMLTRAINING"/></rdf:RDF></x:xmpmeta>'
-)
-
-
-def reserved(data: bytes) -> bytes:
-    info = PngImagePlugin.PngInfo()
-    info.add_itxt("XML:com.adobe.xmp", XMP)
-    buffer = io.BytesIO()
-    Image.open(io.BytesIO(data)).save(buffer, "PNG", pnginfo=info)
-    return buffer.getvalue()
 
 
 def test_a_reserved_picture_is_dropped_unseen_with_its_evidence(tmp_path):

@@ -8,8 +8,8 @@ from datetime import datetime, timedelta, timezone
 import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from making import picture, sample, write_recipe, write_tar
-from PIL import Image, PngImagePlugin
+from making import picture, reserved, sample, write_recipe, write_tar
+from PIL import Image
 
 from filters.encoders.uri import load_encoder
 from filters.optout.entries import Draft, Kind, embedding_value
@@ -29,19 +29,6 @@ from pipelines.run.signing import generate, load_private
 
 KEYS = Keys(Ed25519PrivateKey.generate())
 NOW = datetime.now(timezone.utc)
-XMP = (
-    '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
-    '<rdf:Description xmlns:plus="http://ns.useplus.org/ldf/xmp/1.0/" '
-    'plus:DataMining="http://ns.useplus.org/ldf/vocab/DMI-PROHIBITED-AIMLTRAINING"/></rdf:RDF></x:xmpmeta>'
-)
-
-
-def reserved(data: bytes) -> bytes:
-    info = PngImagePlugin.PngInfo()
-    info.add_itxt("XML:com.adobe.xmp", XMP)
-    buffer = io.BytesIO()
-    Image.open(io.BytesIO(data)).save(buffer, "PNG", pnginfo=info)
-    return buffer.getvalue()
 
 
 def reasons(run) -> dict[str, list[str]]:
