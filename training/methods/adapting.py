@@ -71,7 +71,13 @@ def _put_on(network: Any, config: Any) -> None:
 def save_adapter(folder: Path, kind: str, weights: Mapping[str, Tensor], wanted: Lora) -> None:
     """Write the adapters' weights, named as the network names them; `kind`: `unet` or `transformer`."""
     plain = {f"{kind}.{name.replace(f'.{_NAME}.', '.')}": value for name, value in weights.items()}
-    facts = {"r": wanted.rank, "lora_alpha": wanted.alpha or wanted.rank, "target_modules": sorted(wanted.targets)}
+    facts: dict[str, Any] = {
+        "r": wanted.rank,
+        "lora_alpha": wanted.alpha or wanted.rank,
+        "target_modules": sorted(wanted.targets),
+        "rank_pattern": {},  # these two are read unasked by older versions of diffusers
+        "alpha_pattern": {},
+    }
     packed = json.dumps({f"{kind}.{name}": value for name, value in facts.items()}, sort_keys=True)
     save_weights(folder / FILE, plain, {_METADATA: packed})
 
