@@ -21,7 +21,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.metered import Usage, metered
+from benchmarks.metered import ROOT, Usage, metered
 from benchmarks.peer_pictures import HOSTS, Pictures, Server, make_pictures, write_list
 from benchmarks.score_inputs import default_images, made_weights
 
@@ -101,7 +101,14 @@ def jobs(server: Callable[[Pictures], int], weights: Path) -> list[Job]:
 
     def phash_ours(pictures: Pictures, folder: Path) -> list[str]:
         near = {"exact": True, "phash_distance": 4, **NO_LIKENESS}
-        return recipe(folder, input=from_files(pictures), scorers=["size", "hashes"], rules={}, duplicates=near)
+        return recipe(
+            folder,
+            input=from_files(pictures),
+            scorers=["size", "hashes"],
+            rules={},
+            duplicates=near,
+            thumbnails=False,  # the peer makes none
+        )
 
     def phash_theirs(python: str, pictures: Pictures, folder: Path) -> list[str]:
         return [python, _CHILD, "imagededup", str(pictures.files), "2", "4"]
@@ -144,7 +151,7 @@ def jobs(server: Callable[[Pictures], int], weights: Path) -> list[Job]:
             phash_ours,
             phash_theirs,
             (300, 2000),
-            "within 4 of 64 bits; theirs in 2 processes; ours writes a ledger, shards and a report, too",
+            "within 4 of 64 bits; theirs in 2 processes; ours writes a ledger, shards and a report too, no thumbnails",
         ),
         Job(
             "fastdup",
@@ -255,7 +262,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--pictures", type=int, help="pictures of each set; default: by peer")
     parser.add_argument("--full", action="store_true", help="2,000 pictures (embeddings: 500)")
-    parser.add_argument("--peers", type=Path, help="folder of environments: NAME/bin/python for each peer")
+    parser.add_argument(
+        "--peers", type=Path, default=ROOT / "runs/peers", help="folder of environments: NAME/bin/python for each peer"
+    )
     for name in names:
         parser.add_argument(f"--{name}-python", type=Path, help=f"interpreter that has the package {name}")
     options = parser.parse_args()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from math import comb
@@ -140,16 +141,15 @@ class Retraction:
 
 
 def retraction(run: Run, pairs: float, creators: int, shard_bytes: float, seed: int = 0) -> Retraction:
-    """Draw creators with as many samples as the run's have, spread over the shards at random, as balance does."""
-    names = [
-        name
-        for table in run.tables("samples", ["creator"])
-        for name in table.column("creator").to_pylist()
-        if name is not None
-    ]
-    _, sizes = np.unique(names, return_counts=True)
+    """Draw creators with as many kept samples as the run's have (some none), spread over the shards at random."""
+    owned: Counter[str] = Counter()
+    for rows, ledger in zip(run.tables("samples", ["creator"]), run.tables("ledger", ["decision"]), strict=True):
+        decisions = ledger.column("decision").to_pylist()
+        for name, decision in zip(rows.column("creator").to_pylist(), decisions, strict=True):
+            if name is not None:
+                owned[name] += decision == "kept"
     draw = np.random.default_rng(seed)
-    samples = int(draw.choice(sizes, creators).sum())
+    samples = int(draw.choice(sorted(owned.values()), creators).sum())
     shards = int(pairs // SHARD)
     hit = len(np.unique(draw.integers(0, shards, samples)))
     seconds = hit * (REWRITE + shard_bytes / COPY)
@@ -189,7 +189,7 @@ def plan(run: Run, pairs: float) -> dict[str, object]:
         "memory_gigabytes": {
             "pHashes in each unit of the search": pairs * 8 / 1e9,
             "PDQ hashes in each unit": pairs * 32 / 1e9,
-            "union-find on one worker": pairs * 8 / 1e9,
+            "union-find on the driver": pairs * 8 / 1e9,
         },
         "shuffle_terabytes": {
             "part numbers of all stages": pairs / SHARD * 8 * 10 / 1e12,
