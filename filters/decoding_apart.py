@@ -114,6 +114,8 @@ def serve(questions: IO[bytes], answers: IO[bytes], cpu_seconds: float, real_sec
     """Try pictures until `questions` ends; the system ends this process at the limits."""
     for number in _TOO_LONG:
         signal.signal(number, signal.SIG_DFL)
+    # a Ctrl-C is for whoever asks; here it would count as a crash of the picture that is being tried
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     while len(head := questions.read(_HEADER.size)) == _HEADER.size:
         step, max_pixels, draft_side, size = _HEADER.unpack(head)
         data = questions.read(size)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import re
+from ipaddress import IPv6Address
 from urllib.parse import urlsplit, urlunsplit
 
 #: Ports that a URL need not name.
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_BRACKETS = re.compile(r"(?:[^\[\]]*@)?\[([^\[\]]*)\](?::[0-9]*)?")
 
 
 def canonical_url(url: str) -> str:
@@ -20,7 +23,7 @@ def canonical_url(url: str) -> str:
         port = parts.port
     except ValueError:
         return url
-    if not parts.scheme or not parts.hostname:
+    if not parts.scheme or not parts.hostname or _odd_brackets(parts.netloc):
         return url
     host = parts.hostname
     if ":" in host:
@@ -28,6 +31,17 @@ def canonical_url(url: str) -> str:
     if port is not None and port != _DEFAULT_PORTS.get(parts.scheme.lower()):
         host = f"{host}:{port}"
     return urlunsplit((parts.scheme.lower(), host, parts.path or "/", parts.query, ""))
+
+
+def _odd_brackets(netloc: str) -> bool:
+    """Tell whether there are brackets around no IPv6 address: versions of Python differ in which of them they take."""
+    if "[" not in netloc and "]" not in netloc:
+        return False
+    found = _BRACKETS.fullmatch(netloc)
+    try:
+        return found is None or not IPv6Address(found[1])
+    except ValueError:
+        return True
 
 
 def sample_uid(image_sha256: bytes, caption: str, url: str | None) -> str:

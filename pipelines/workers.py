@@ -51,16 +51,22 @@ class WorkerPool:
         self._context.set_forkserver_preload(list(_PRELOADED))
         # Beam's worker prints each error of a stage, which the job tells as well
         self._words: dict[str, IO[bytes]] = {}
+        # the runner asks for workers in a thread of its own, and may still do so while the job is interrupted
+        self._starting = threading.Lock()
+        self._ended = False
 
     def start(self, worker: str, control: str) -> None:
-        """Start one worker that takes its orders from the address `control`."""
+        """Start one worker that takes its orders from the address `control`. Raises `OSError`, after `stop` too."""
         # The runner gives this machine's full name, which need not resolve; its workers are on this machine.
         address = f"localhost:{control.rpartition(':')[2]}"
-        words = self._words[worker] = tempfile.NamedTemporaryFile()  # noqa: SIM115 (closed by stop)
-        arguments = (address, worker, self._share, words.name, self._log_parts)
-        process = self._context.Process(target=work_for, args=arguments)
-        self.processes[worker] = process
-        process.start()
+        with self._starting:
+            if self._ended:
+                raise OSError("the job has ended")
+            words = self._words[worker] = tempfile.NamedTemporaryFile()  # noqa: SIM115 (closed by stop)
+            arguments = (address, worker, self._share, words.name, self._log_parts)
+            process = self._context.Process(target=work_for, args=arguments)
+            process.start()
+            self.processes[worker] = process
 
     def cause_of_death(self, crashes_only: bool = False) -> str | None:
         """Return how a worker ended that should still be at work, None while all are.
@@ -74,7 +80,9 @@ class WorkerPool:
         return None
 
     def stop(self) -> None:
-        """End all workers."""
+        """End all workers, one that is being started too; none is started any more."""
+        with self._starting:
+            self._ended = True
         for process in self.processes.values():
             process.terminate()
         for process in self.processes.values():
@@ -136,8 +144,10 @@ def worker_pool(count: int, log_parts: bool = False) -> Iterator[tuple[WorkerPoo
     try:
         yield pool, ExternalEnvironment(f"127.0.0.1:{port}")
     finally:
-        pool.stop()
-        server.stop(None)
+        try:
+            pool.stop()
+        finally:
+            server.stop(None)
 
 
 class Mortals(Protocol):

@@ -10,8 +10,9 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
-from datetime import date
 from typing import Any
+
+from filters.iso_time import read_day
 
 _VERSION = re.compile(r"(?:0|[1-9]\d*)\.(?:0|[1-9]\d*)\.(?:0|[1-9]\d*)(?:\+[0-9A-Za-z-]+)?\Z", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z", re.ASCII)
@@ -163,7 +164,7 @@ def _says(value: object) -> bool:
 
 def _day(text: object) -> bool:
     try:
-        return isinstance(text, str) and len(text) == 10 and bool(date.fromisoformat(text))
+        return isinstance(text, str) and bool(read_day(text))
     except ValueError:
         return False
 

@@ -78,6 +78,8 @@ class Guard:
             return _refuse(403, "an upload must come from the dashboard's own page")
         if upload and _length(request.headers) > self._settings.max_upload:
             return _refuse(413, f"an upload may have at most {self._settings.max_upload:,} bytes")
+        if "\0" in request.scope["path"]:  # before Python 3.11 looking for such a file is an error
+            return _refuse(404, "there is no such page")
         if len(request.url.query) > _MAX_QUERY:
             return _refuse(414, f"a query may have at most {_MAX_QUERY} characters")
         return None

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 
+from filters.iso_time import read_time
+
 #: Longest value that is read, in characters.
 MAX_LENGTH = 16_384
 #: Refuse training by themselves (DeviantArt's convention of November 2022).
@@ -74,7 +76,7 @@ def _continues_date(before: str, text: str) -> bool:
 def parsed_date(text: str) -> datetime | None:
     """Return a date of RFC 822, RFC 850 or ISO 8601 as an aware time, or None."""
     text = text.strip()[:_MAX_DATE]
-    for read in (_iso, parsedate_to_datetime):
+    for read in (read_time, parsedate_to_datetime):
         try:
             when = read(text)
         # the standard library's date readers let all of these escape for hostile text
@@ -82,8 +84,3 @@ def parsed_date(text: str) -> datetime | None:
             continue
         return when if when.tzinfo else when.replace(tzinfo=timezone.utc)
     return None
-
-
-def _iso(text: str) -> datetime:
-    # Python 3.10 does not know the Z
-    return datetime.fromisoformat(text[:-1] + "+00:00" if text.endswith(("Z", "z")) else text)

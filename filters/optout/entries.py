@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from filters.errors import BadInput
+from filters.iso_time import read_time
 from filters.optout.names import name_entry
 from filters.optout.urls import domain_entry, prefix_entry, url_entry
 
@@ -147,7 +148,7 @@ def stamp(at: datetime) -> str:
 def read_stamp(text: str) -> datetime:
     """Return the time of a text that `stamp` gave. Raises `BadInput`."""
     try:
-        at = datetime.fromisoformat(text.replace("Z", "+00:00"))
+        at = read_time(text)
     except ValueError:
         raise BadInput(f"{text[:50]!r}: no time; write it as 2026-01-31T12:00:00Z") from None
     return (at if at.tzinfo else at.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)

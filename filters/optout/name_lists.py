@@ -6,11 +6,12 @@ as a database prints it, JSON that was cut) is taken apart at its marks: a piece
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from itertools import chain, islice
 from typing import Any
+
+from filters.json_text import read_json
 
 #: Bounds on one field's work: characters that are read, values that are looked at, names, and characters of names.
 MAX_TEXT = 1 << 20
@@ -52,8 +53,8 @@ def _names_of(text: str, nested: int) -> Iterator[str]:
     if not text.startswith(("[", "{", '"', "('", '("')):
         return
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
+        value = read_json(text)
+    except ValueError:
         yield from _pieces(text)
         return
     # a stack, not recursion: JSON may be as deep as its reader allows

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from filters.json_text import read_json
 from filters.optout.base import Document, Evidence, Signal, Verdict, header_values
 from filters.optout.pages import evidence_tags
 from filters.optout.patterns import PathIndex, Pattern
@@ -97,8 +98,8 @@ def _read_file(voice: Voice) -> Reader:
     if len(body) > MAX_BYTES:
         return Constant((voice.unreadable(f"{PATH} is larger than {MAX_BYTES} bytes."),))
     try:
-        content = json.loads(body)
-    except (ValueError, RecursionError):
+        content = read_json(body)
+    except ValueError:
         return Constant((voice.unreadable(f"{PATH} is no JSON.", body[:200].decode("utf-8", "replace")),))
     whole = isinstance(content, list)
     rules = content if isinstance(content, list) else [content]

@@ -22,7 +22,7 @@ from pipelines.jobs.reread import known_hashes, same_records
 from pipelines.progress import Meter, announce, shown
 from pipelines.run.directory import Run
 from pipelines.run.manifest import INDEX
-from pipelines.run.parts import PartWriter, fingerprint, finished, part_name, read_marker
+from pipelines.run.parts import PartWriter, fingerprint, finished, marked, part_name, read_marker
 from pipelines.run.schema import SCORES_HEAD, sidecar_schema
 from pipelines.sources.base import ShardRef
 from pipelines.sources.registry import make_source
@@ -188,5 +188,4 @@ def shard_rows(run: Run) -> Iterator[int]:
 
 
 def _written(run: Run) -> list[int]:
-    names = [name.rsplit("/", 1)[-1] for name in run.store.list("shards")]
-    return sorted(int(name[6:11]) for name in names if name.endswith(".done.json"))
+    return marked(run.store, "shards", "shard")

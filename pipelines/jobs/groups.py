@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -73,7 +74,8 @@ class AssignGroups:
         content = self.run_dir.marker("samples", index).facts["content"]
         files = self.run_dir.marker("scores", index).files if _reads_scores(recipe.groups()) else None
         scores = files[part_name("scores", index)].sha256 if files else None
-        return fingerprint("groups", VERSION, content, scores, declared_groups(recipe.groups()), self.labels)
+        rules = (VERSION, unicodedata.unidata_version)  # what is a word is Unicode's, whose version is Python's
+        return fingerprint("groups", rules, content, scores, declared_groups(recipe.groups()), self.labels)
 
 
 def assign_groups(run: Run, engine: Engine | None = None) -> None:

@@ -14,6 +14,7 @@ from audit.groups.gps import country_of, map_version
 from filters.decoding import Undecodable, read_header
 from filters.errors import BadInput, TooManyFailures
 from filters.identity import sample_uid
+from filters.json_text import read_json
 from filters.reasons import BY_CODE, PRECEDENCE, Reason, Stage
 from pipelines.engine import Engine, run_parts
 from pipelines.jobs.attempts import guarded
@@ -228,8 +229,8 @@ def _metadata(raw: bytes | dict[str, Any] | None, limit: int) -> tuple[dict[str,
     if len(raw) > limit:
         return {}, (Reason.BAD_METADATA, f"more than {limit} bytes")
     try:
-        body = json.loads(raw)
-    except (ValueError, RecursionError) as error:
+        body = read_json(raw)
+    except ValueError as error:
         return {}, (Reason.BAD_METADATA, f"{type(error).__name__}: {error}")
     if not isinstance(body, dict):
         return {}, (Reason.BAD_METADATA, f"a JSON {type(body).__name__}, not an object")

@@ -53,7 +53,7 @@ def slice_list(run: Run, settings: Fetch) -> Marker:
         count += len(chunk)
     if not digests:
         raise BadInput(f"{recipe.input.path}: the input is empty (no row)")
-    _forget(run, len(digests))
+    forget(run, len(digests))
     return writer.commit(count, {"parts": digests, "state": state})
 
 
@@ -72,9 +72,9 @@ def _numbered(run: Run) -> Iterator[dict[str, Any]]:
         }
 
 
-def _forget(run: Run, parts: int) -> None:
+def forget(run: Run, parts: int) -> None:
     """Delete the slices of a longer list that stood here before."""
     for name in run.store.list(ARTEFACT):
-        number = name.rsplit("/", 1)[-1][5:10]
+        number = name.rpartition("/part-")[2].partition(".")[0]
         if number.isdigit() and int(number) >= parts:
             run.store.delete(name)

@@ -50,8 +50,12 @@ def locked(store: Store) -> Iterator[None]:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise BadInput(f"{store.url}: another job works here ({_owner(path)}); wait for it or stop it") from None
-        stream.seek(0)
-        died = bool(stream.read())  # who ends well leaves nothing
+        except OSError as error:
+            raise BadInput(
+                f"{store.url}: this file system cannot lock a file ({error.strerror}); mount it with locks "
+                "(Lustre: -o flock), or name another folder"
+            ) from None
+        died = bool(os.fstat(stream.fileno()).st_size)  # who ends well leaves nothing
         _write(stream, json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}))
         if died:
             store.sweep()

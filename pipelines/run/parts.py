@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -60,7 +61,7 @@ def read_marker(store: Store, name: str) -> Marker | None:
         raw = json.loads(data)
         files = {path: FileRecord(**record) for path, record in raw["files"].items()}
         return Marker(raw["rows"], files, raw["fingerprint"], raw["facts"])
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 
@@ -123,6 +124,11 @@ def read_table(store: Store, name: str, columns: list[str] | None = None) -> pa.
 
 def part_indices(store: Store, artefact: str) -> list[int]:
     """Return the indices of the parts of `artefact` that have a marker, sorted."""
-    suffix = ".done.json"
-    names = [name.rsplit("/", 1)[-1] for name in store.list(artefact)]
-    return sorted(int(n[5 : -len(suffix)]) for n in names if n.startswith("part-") and n.endswith(suffix))
+    return marked(store, artefact, "part")
+
+
+def marked(store: Store, folder: str, kind: str) -> list[int]:
+    """Return the numbers of the markers `KIND-NUMBER.done.json` in a folder, sorted; other names are not ours."""
+    ours = re.compile(rf"{kind}-([0-9]{{5,12}})\.done\.json")
+    found = (ours.fullmatch(name.rsplit("/", 1)[-1]) for name in store.list(folder))
+    return sorted(int(name[1]) for name in found if name)

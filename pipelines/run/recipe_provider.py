@@ -18,6 +18,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from audit.documents import provider as facts
 from audit.documents.licences import web_address
 from filters.errors import BadInput
+from filters.iso_time import read_day
 from pipelines.run.checked_yaml import mapping
 
 _VERSION = re.compile(r"(?:0|[1-9]\d*)\.(?:0|[1-9]\d*)\.(?:0|[1-9]\d*)\Z", re.ASCII)
@@ -30,7 +31,7 @@ def _written(value: object) -> object:
 
 def _day(text: str) -> str:
     try:
-        return date.fromisoformat(text).isoformat()
+        return read_day(text).isoformat()
     except ValueError:
         raise ValueError(f"{text[:40]!r} is no day; write YYYY-MM-DD") from None
 

@@ -59,8 +59,8 @@ def input_fs(url: str) -> tuple[Steady, str]:
 def opened(url: str, compression: str | None = None) -> Iterator[IO[bytes]]:
     """Open an input file for reading, unpacked; `compression` is fsspec's name of one, or `infer`.
 
-    Raises `OSError` for what the file is (none, another owner's), `StoreFailed` where disk or store go on failing or
-    are gone.
+    Raises `OSError` for what the file is (none, a pipe, another owner's), `StoreFailed` where disk or store go on
+    failing or are gone.
     """
     fs, path = input_fs(url)
     unpack = get_compression(path, compression)
@@ -88,6 +88,8 @@ def listed(fs: Steady, path: str, read: Callable[[str], T]) -> T:
     A disk that was unmounted, or a bucket that was emptied, says nothing about one file.
     """
     try:
+        if "file" in protocols_of(fs) and fs.info(path)["type"] == "other":
+            raise OSError(f"{path}: is no plain file")  # a pipe: its opening would wait for ever
         return read(path)
     except FileNotFoundError:
         folder = path.rpartition("/")[0]

@@ -8,13 +8,14 @@ from typing import Any
 
 import pyarrow as pa
 
+from filters.errors import first_line
 from filters.reasons import Reason
-from pipelines.run.parquet_stream import parquet_of
+from pipelines.run.parquet_stream import parquet_of, rows_of
 from pipelines.sources.base import ReadLimits, Record, ShardRef
 from pipelines.sources.listing import find_files, full_url, opened, relative, state_of
 
-#: Rows read at a time; bounds memory.
-_ROWS = 64
+#: Rows read at a time; bounds memory: a hostile file of some hundred bytes may hold a value of many MB for all rows.
+_ROWS = 8
 
 
 @dataclass(frozen=True)
@@ -41,14 +42,15 @@ class ParquetSource:
             with opened(shard.url) as stream:
                 file = parquet_of(stream)
                 for batch in file.iter_batches(batch_size=_ROWS, use_threads=False):
-                    for values in batch.to_pylist():
+                    for values in rows_of(batch):
                         yield self._record(values, row, limits)
                         row += 1
         except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
-            detail = (str(error).splitlines() or [type(error).__name__])[0][:500]
-            yield Record("", failure=Reason.UNREADABLE_SHARD, detail=f"after {row} rows: {detail}")
+            yield Record("", failure=Reason.UNREADABLE_SHARD, detail=f"after {row} rows: {first_line(error)[:500]}")
 
-    def _record(self, values: dict[str, Any], row: int, limits: ReadLimits) -> Record:
+    def _record(self, values: dict[str, Any] | Exception, row: int, limits: ReadLimits) -> Record:
+        if isinstance(values, Exception):
+            return Record(f"row-{row:08d}", failure=Reason.BAD_METADATA, detail=first_line(values)[:500])
         image = values.pop(self.image, None)
         if isinstance(image, dict):
             image = image.get("bytes")

@@ -11,8 +11,9 @@ from typing import IO, Any
 import pyarrow as pa
 
 from filters.errors import BadInput, first_line
+from filters.json_text import read_json
 from filters.reasons import Reason
-from pipelines.run.parquet_stream import parquet_of
+from pipelines.run.parquet_stream import parquet_of, rows_of
 from pipelines.run.recipe import FieldNames
 from pipelines.sources.listing import find_files, full_url, opened, state_of
 
@@ -90,9 +91,12 @@ def _parquet_rows(url: str, names: FieldNames) -> Iterator[dict[str, Any] | List
             file = parquet_of(stream)
             _need_column(names.url, file.schema_arrow.names, url)
             for batch in file.iter_batches(batch_size=_ROWS, use_threads=False):
-                for values in batch.to_pylist():
+                for values in rows_of(batch):
                     row += 1
-                    yield values
+                    if isinstance(values, Exception):
+                        yield _broken(Reason.BAD_METADATA, f"{_base(url)}, row {row}: {first_line(values)}")
+                    else:
+                        yield values
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         yield _broken(Reason.UNREADABLE_SHARD, f"{_base(url)}, after {row} rows: {first_line(error)}")
 
@@ -113,8 +117,8 @@ def _json_rows(url: str, _: FieldNames) -> Iterator[dict[str, Any] | ListRow]:
 
 def _json_row(line: bytes, where: str) -> dict[str, Any] | ListRow:
     try:
-        values = json.loads(line)
-    except (ValueError, RecursionError) as error:
+        values = read_json(line)
+    except ValueError as error:
         return _broken(Reason.BAD_METADATA, f"{where}: {first_line(error)}")
     if not isinstance(values, dict):
         return _broken(Reason.BAD_METADATA, f"{where}: a JSON {type(values).__name__}, not an object")

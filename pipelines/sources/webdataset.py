@@ -20,7 +20,24 @@ from pipelines.sources.listing import find_files, full_url, opened, relative, st
 
 IMAGE_SUFFIXES = ("png", "jpg", "jpeg", "webp", "gif", "tif", "tiff", "bmp", "avif")
 _TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz")
+#: Most bytes of a header that carries a long name or attributes; those that are written hold a few hundred.
+_MAX_EXTRA = 1 << 20
+_EXTRA = (
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+)
 _BROKEN = (tarfile.TarError, EOFError, OSError, zlib.error, ValueError, OverflowError, RecursionError)
+
+
+class _Header(tarfile.TarInfo):
+    """A header of a possible size: `tarfile` reads what one carries at once, and steps back by what is below 0."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Header:
+        found = super().frombuf(buf, encoding, errors)
+        if found.size < 0 or (found.type in _EXTRA and found.size > _MAX_EXTRA):
+            raise tarfile.HeaderError(f"a header of {found.size} bytes")
+        return found
 
 
 @dataclass
@@ -70,11 +87,15 @@ def split_name(name: str) -> tuple[str, str]:
 def _grouped(stream: IO[bytes], limits: ReadLimits) -> Iterator[Record]:
     current: _Open | None = None
     try:
-        with tarfile.open(fileobj=stream, mode="r:") as archive:
+        with tarfile.open(fileobj=stream, mode="r:", tarinfo=_Header) as archive:
             try:
-                while (member := archive.next()) is not None:
+                # asked for a member of an empty archive, Python 3.10 looks before its first byte
+                while archive.offset and (member := archive.next()) is not None:
                     # tarfile remembers every member, and a shard may have millions
                     archive.members = []  # type: ignore[attr-defined]
+                    # attributes may state a size of their own, which leads back to the same header
+                    if member.size < 0 or archive.offset <= member.offset:
+                        raise tarfile.ReadError(f"member {member.name!r} states a size of {member.size}")
                     if member.isdir():
                         continue
                     key, suffix = split_name(member.name)

@@ -204,12 +204,12 @@ def tars(picture, count=400, seed=12):
     yield "pax-many", member("p", b"6 a=b\n" * 100_000, kind=tarfile.XHDTYPE) + whole
     yield "endless-pax", member("p", b"9 path=a\n", kind=tarfile.XHDTYPE) * 3000
     yield "endless-long-name", member("n", b"a" * 500, kind=tarfile.GNUTYPE_LONGNAME) * 3000
-    huge = bytearray(good[0])
-    huge[124:136] = b"77777777777\0"
-    yield "huge-size", bytes(huge) + END
-    huge[124:136] = b"\x80" + b"\xff" * 11
-    yield "base-256-size", bytes(huge) + END
-    yield "negative-size", bytes(huge[:124]) + b"\xff" * 12 + bytes(huge[136:]) + END
+    for name, size in (("huge", 0o77777777777), ("base-256", 1 << 62), ("negative", -512), ("little-negative", -1)):
+        yield f"{name}-size", member("s0.png", picture, size=size) + END
+        yield f"{name}-size-later", whole[:-1024] + member("s9.png", picture, size=size) + END
+    yield "negative-size-by-pax", member("p", b"14 size=-1536\n", kind=tarfile.XHDTYPE) + whole
+    for kind in (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE):
+        yield f"long-header-{kind.decode()}", good[0] + member("n", b"a", kind=kind, size=1 << 45) + good[1] + END
     yield "no-end", good[0]
     yield "empty", b""
     yield "zeros", bytes(100_000)

@@ -14,7 +14,7 @@ from making import assay_command, sample, write_recipe, write_tar
 
 from filters.errors import BadInput
 from pipelines.engine import Engine, StageError, run_parts
-from pipelines.workers import WorkerDied, _manner, watched
+from pipelines.workers import WorkerDied, WorkerPool, _manner, watched
 
 
 class Work:
@@ -97,6 +97,19 @@ def test_workers_end_when_their_job_is_killed(tmp_path):
     while (left := [pid for pid in workers if Path(f"/proc/{pid}").exists()]) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert left == []
+
+
+def test_a_worker_asked_for_while_the_pool_ends_is_ended_or_not_started():
+    """The runner asks in a thread of its own, and the first start takes seconds: an interrupt comes before its end."""
+    pool = WorkerPool(2)
+    asked = threading.Thread(target=pool.start, args=("one", "localhost:1"))
+    asked.start()
+    pool.stop()
+    asked.join()
+    assert all(process.exitcode is not None for process in pool.processes.values())
+    with pytest.raises(OSError, match="ended"):
+        pool.start("two", "localhost:1")
+    assert "two" not in pool.processes
 
 
 def test_an_interrupt_gives_the_hook_of_threads_back():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 
 from fastapi import HTTPException, Request
+from python_multipart.exceptions import FormParserError
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
@@ -31,7 +32,7 @@ async def _field(request: Request, most: int) -> bytes:
     parser.spool_max_size = most + 1  # beyond this it would spool to a disk, and no upload comes so far
     try:
         form = await parser.parse()
-    except (MultiPartException, UnicodeDecodeError, AssertionError, KeyError):
+    except (MultiPartException, FormParserError, UnicodeDecodeError, AssertionError, KeyError):
         raise HTTPException(400, "That is no form with a picture in it.") from None
     try:
         found = form.get(FIELD)

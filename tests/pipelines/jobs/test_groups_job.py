@@ -11,7 +11,8 @@ from audit import planted
 from filters.errors import BadInput
 from pipelines.engine import PLAIN, Engine
 from pipelines.jobs.groups import assign_groups, check_columns
-from pipelines.run.parts import part_name
+from pipelines.jobs.statistics import statistics
+from pipelines.run.parts import part_name, read_marker
 
 CAPTIONS = ["a woman in Kenya", "a man and a woman", "Japan and France", None, "a nurse and a doctor"]
 
@@ -51,6 +52,21 @@ def test_a_part_is_done_again_when_something_that_it_rests_on_has_changed(tmp_pa
     other = make(tmp_path / "other", table, recipe(audit={"groups": {"host": {"kind": "domain", "level": "host"}}}))
     assign_groups(other)
     assert other.table("groups", 0).column_names == ["uid", "host"]
+
+
+def test_parts_made_under_another_version_of_unicode_are_made_again(tmp_path, monkeypatch):
+    """A version of Python brings one: a run that goes on under another must not mix two rules of what a word is."""
+    run = make(tmp_path / "run", plain([caption or "" for caption in CAPTIONS], language=["en"] * 5), rows_a_part=2)
+    with monkeypatch.context() as older:
+        older.setattr("unicodedata.unidata_version", "13.0.0")
+        assign_groups(run)
+        statistics(run, Engine(PLAIN))
+    before = [run.marker("groups", i).fingerprint for i in run.parts("groups")]
+    counted = read_marker(run.store, "statistics/all").fingerprint
+    assign_groups(run)
+    statistics(run, Engine(PLAIN))
+    assert all(run.marker("groups", i).fingerprint != before[i] for i in run.parts("groups"))
+    assert read_marker(run.store, "statistics/all").fingerprint != counted
 
 
 def test_labels_that_people_made(tmp_path):

@@ -1,5 +1,6 @@
 """Where a run cannot be, and who holds its lock how long, is one clear line; strangers' folders stay as they are."""
 
+import errno
 import fcntl
 import json
 import os
@@ -93,3 +94,20 @@ def test_a_lock_that_is_a_pipe_is_told_and_not_waited_for(tmp_path):
         locked(Store(str(tmp_path / "run"))),
     ):
         pass
+
+
+def test_a_disk_that_cannot_lock_is_told_in_one_line(tmp_path, monkeypatch):
+    def refuses(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuses)
+    with pytest.raises(BadInput, match=r"cannot lock a file \(No locks available\)"), locked(Store(str(tmp_path))):
+        pass
+
+
+def test_a_lock_of_any_bytes_is_one_that_somebody_left(tmp_path):
+    (tmp_path / ".lock").write_bytes(b"\xff\xfe")
+    (tmp_path / "x.parquet.tmp-1-a").write_bytes(b"left")
+    with locked(Store(str(tmp_path))):
+        assert json.loads((tmp_path / ".lock").read_text())["pid"] == os.getpid()
+    assert (tmp_path / ".lock").read_bytes() == b""

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from pipelines.run.parts import PartWriter
@@ -47,4 +48,5 @@ def test_reading_a_part_starts_no_thread_and_arrow_s_own_way_does(tmp_path):
     )
     before, ours, arrows = map(int, done.stdout.split())
     assert ours == before
-    assert arrows > before, "Arrow reads ahead no more: this test and pre_buffer=False can go"
+    ahead = int(pa.__version__.partition(".")[0]) >= 25
+    assert (arrows > before) is ahead, "Arrow reads ahead no more, or earlier: see whether pre_buffer=False can go"

@@ -61,6 +61,15 @@ def test_a_damaged_marker_is_no_marker(store):
     assert finished(store, "samples/part-00000", "x") is None
 
 
+def test_a_name_that_is_no_marker_of_ours_is_no_part(store):
+    PartWriter(store, part_name("counts", 3, ""), "x").commit(1)
+    for name in ("part-00000 (1)", "part-", "part-x", "part-00003.bak", "shard-00001"):
+        store.write(f"counts/{name}.done.json", b"{}")
+    store.write(f"{part_name('counts', 4, '')}.done.json", b"[" * 100_000)
+    assert part_indices(store, "counts") == [3, 4]
+    assert finished(store, part_name("counts", 4, ""), "x") is None
+
+
 def test_starting_a_part_again_withdraws_its_marker(store):
     PartWriter(store, "samples/part-00000", "x").commit(0)
     PartWriter(store, "samples/part-00000", "x")

@@ -1,5 +1,7 @@
 """Folders and parquet files give the same records as tars would."""
 
+import os
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -68,6 +70,57 @@ def test_damaged_parquet_is_an_unreadable_row(tmp_path, damage):
     (tmp_path / "a.parquet").write_bytes(damage(data))
     found = records(ParquetSource(str(tmp_path), "image", "caption", "key"))
     assert found[-1].failure is Reason.UNREADABLE_SHARD or len(found) == 50
+
+
+def odd_cells():
+    """Columns of 100 rows, one cell of which Arrow takes and Python has no form of."""
+    far = pa.array([0] * 99 + [1 << 62], pa.timestamp("us"))
+    text = pa.Array.from_buffers(pa.string(), 100, pa.array([b"x"] * 99 + [b"\xff"], pa.binary()).buffers())
+    return {"far": far, "text": text}
+
+
+@pytest.mark.parametrize("name", ["far", "text"])
+def test_a_cell_that_python_has_no_form_of_costs_its_row_alone(tmp_path, name):
+    order = pa.array([*range(50), 99, *range(50, 99)])
+    table = pa.table({"image": [picture(1)] * 100, "caption": ["x"] * 100, name: odd_cells()[name].take(order)})
+    pq.write_table(table, tmp_path / "a.parquet")
+    found = records(ParquetSource(str(tmp_path), "image", "caption", "key"))
+    assert [row for row, record in enumerate(found) if record.failure] == [50]
+    assert found[50].failure is Reason.BAD_METADATA
+    assert len(found) == 100
+
+
+def test_a_time_zone_that_nobody_knows_is_a_reason_not_a_crash(tmp_path):
+    when = pa.array([0, None], pa.timestamp("us", tz="Nowhere/City"))
+    pq.write_table(pa.table({"image": [picture(1)] * 2, "caption": ["x"] * 2, "when": when}), tmp_path / "a.parquet")
+    found = records(ParquetSource(str(tmp_path), "image", "caption", "key"))
+    assert found[0].failure is Reason.BAD_METADATA
+    assert len(found) == 2
+
+
+def test_a_great_value_stored_once_for_many_rows_is_not_held_for_all(tmp_path):
+    file = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"image": [bytes(8 << 20)] * 64, "caption": ["x"] * 64}), file, compression="zstd")
+    assert file.stat().st_size < 10_000
+    before = pa.total_allocated_bytes()
+    ((shard),) = ParquetSource(str(file), "image", "caption", "key").shards()
+    most = 0
+    for record in ParquetSource(str(file), "image", "caption", "key").records(shard, LIMITS):
+        assert len(record.image) == LIMITS.image + 1
+        most = max(most, pa.total_allocated_bytes() - before)
+    assert most < 160 << 20
+
+
+def test_a_pipe_among_the_pictures_is_told_and_not_waited_for(tmp_path):
+    fill(tmp_path, sample(1, key="b"), {"a.txt": b"a"}, {"c.jpg": picture(2, form="JPEG")})
+    os.mkfifo(tmp_path / "a.jpg")
+    (tmp_path / "d.jpg").symlink_to(tmp_path / "c.jpg")
+    found = records(FolderSource(str(tmp_path), 10))
+    assert [(r.key, r.failure) for r in found] == [
+        ("a", Reason.UNREADABLE_SHARD),
+        *((key, None) for key in "bcd"),
+    ]
+    assert "no plain file" in found[0].detail
 
 
 def test_an_empty_folder_is_one_line(tmp_path):
