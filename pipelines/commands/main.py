@@ -5,11 +5,13 @@ So `assay --help` imports neither torch nor Beam, and no floor imports a floor a
 
 from __future__ import annotations
 
+import atexit
 import errno
 import importlib
+import os
 import signal
 import sys
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -131,7 +133,23 @@ def main() -> None:
         signal.signal(signal.SIGINT, interrupt)
     # `assay … | head -1`: what nobody reads is dropped, and the exit code stays the command's own
     sys.stdout, sys.stderr = quiet_when_closed(sys.stdout), quiet_when_closed(sys.stderr)
-    sys.exit(invoke(sys.argv[1:]))
+    end(invoke(sys.argv[1:]))
+
+
+def end(code: int) -> NoReturn:
+    """End this process by `code`.
+
+    One of several that train together (WORLD_SIZE, as torchrun sets it) ends without the interpreter's own ending: a
+    thread of torch's gloo that still holds a tensor then aborts the process (pull request 179291 of pytorch), so that
+    now and then a refusal ended by SIGABRT, not by 3.
+    """
+    if os.environ.get("WORLD_SIZE", "1") in ("", "1"):
+        sys.exit(code)
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+    os._exit(code)
 
 
 def invoke(arguments: list[str]) -> int:

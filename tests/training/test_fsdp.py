@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 #: accelerate takes processes without a GPU for DDP whatever it is told, so its state is set behind its back; torch's
 #: FSDP itself has no objection to gloo. Each process leaves a file that says whether its values were spread.
 ENTRY = """
-import sys
+import atexit, sys
 from filters.encoders.torchvision_fix import ensure_torchvision
 ensure_torchvision()
 from accelerate.state import PartialState
@@ -39,11 +39,11 @@ def sharded(loop):
     held.append(accelerator)
     return accelerator
 run.open_accelerator = sharded
-try:
-    main()
-finally:
+def leave_word():
     spread = [hasattr(value, "to_local") for network in held[0]._models for value in network.parameters()]
     open(f"{sys.argv[0]}.{held[0].process_index}", "w").write(f"{all(spread)} {len(spread) > 100}")
+atexit.register(leave_word)
+main()
 """
 
 #: What `accelerate launch --use_fsdp --fsdp_version 2` sets of that which this can depend on.

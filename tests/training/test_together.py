@@ -62,6 +62,7 @@ from filters.encoders.torchvision_fix import ensure_torchvision
 ensure_torchvision()
 from accelerate import Accelerator
 from filters.errors import GateRefused
+from pipelines.commands.main import end
 from training.together import FirstFailed, leaving_together, on_first
 acc = Accelerator(cpu=True)
 def fail(error):
@@ -82,6 +83,7 @@ def work():
         assert not acc.is_main_process
 with leaving_together(acc):
     work()
+end(0)
 """
 
 
@@ -107,5 +109,6 @@ def test_a_gate_that_says_no_while_two_processes_train_ends_both_with_exit_code_
         assert time.monotonic() < until
         time.sleep(0.1)
     (own / "registry.sqlite").rename(own / "away.sqlite")
-    assert ended(processes, 200) == [3, 3]
+    codes = ended(processes, 200)
+    assert codes == [3, 3], [(tmp_path / f"said-{rank}").read_text()[-500:] for rank in (0, 1)]
     assert "the registry cannot be asked" in (tmp_path / "said-0").read_text()
