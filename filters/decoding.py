@@ -19,7 +19,7 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import ExifTags, Image, ImageFile
+from PIL import AvifImagePlugin, ExifTags, Image, ImageFile
 from PIL.AvifImagePlugin import AvifImageFile
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
@@ -27,6 +27,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from filters.exif_claims import claims_too_much
 from filters.exif_position import exif_of_text, exif_position
 from filters.headers import declared_size, jpeg_scans, sniff
 from filters.png_pixels import Png
@@ -40,6 +41,13 @@ MAX_PIXELS = 89_478_485
 #: bytes (measured: 35 ms at 88 megapixels), so that a small file could keep a decoder busy for an hour.
 MAX_JPEG_SCANS = 100
 
+#: Where ImageMagick leaves a PNG's EXIF block, and where the block stands in what libavif tells of a file.
+_EXIF_TEXT, _EXIF_OF_INFO = "Raw profile type exif", 4
+
+#: Longest side that is decoded, in pixels: of longer strips a few columns take the resizers gigabytes. JPEG ends at
+#: 65,535, WebP at 16,383.
+MAX_SIDE = 1_000_000
+
 _QUIET = ("ignore", None, UserWarning, re.compile(r"PIL\.(Png|Tiff)ImagePlugin"), 0)
 
 
@@ -52,10 +60,17 @@ class _Tiff(TiffImageFile):
         ImageFile.ImageFile.load_prepare(self)
 
 
+class _Jpeg(JpegImageFile):
+    """JPEG whose EXIF block is not read for its resolution as it is opened, before anyone could look at it."""
+
+    def _read_dpi_from_exif(self) -> None:
+        pass
+
+
 _PLUGINS: dict[str, type[ImageFile.ImageFile]] = {
     "PNG": Png,
     # Also opens MPO and Ultra HDR, whose first picture is a plain JPEG.
-    "JPEG": JpegImageFile,
+    "JPEG": _Jpeg,
     "WEBP": WebPImageFile,
     "GIF": GifImageFile,
     "TIFF": _Tiff,
@@ -125,6 +140,7 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS, draft_side: int | None = N
         whole = image.size == size
         image.load()
         _scale_transparency(image, data)
+        _check_exif(image)  # a PNG may have it after its pixels
         orientation = _orientation(image)
         rgb = to_rgb(image)
         if orientation in _UPRIGHT:
@@ -135,6 +151,8 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS, draft_side: int | None = N
         return Picture(rgb, size[::-1] if 5 <= orientation <= 8 else size)
     except MemoryError:
         raise Undecodable(Reason.DECOMPRESSION_BOMB, "out of memory while decoding") from None
+    except Undecodable:
+        raise
     except Exception as error:  # noqa: BLE001 -- corrupt data makes decoders raise OSError, SyntaxError, ValueError, ...
         raise Undecodable(Reason.DECODE_ERROR, _detail(error)) from None
 
@@ -160,6 +178,8 @@ def _open(data: bytes, max_pixels: int) -> ImageFile.ImageFile:
         declared = declared_size(data, kind)
         if declared:
             _check_pixels(*declared, max_pixels)
+        if (kind == "TIFF" and claims_too_much(data)) or (kind == "AVIF" and claims_too_much(_exif_of_avif(data))):
+            raise _claims()
         image = _PLUGINS[kind](io.BytesIO(data), "")
     except MemoryError:
         raise Undecodable(Reason.DECOMPRESSION_BOMB, "out of memory while reading the header") from None
@@ -170,6 +190,7 @@ def _open(data: bytes, max_pixels: int) -> ImageFile.ImageFile:
     except Exception as error:  # noqa: BLE001 -- a hostile header can make a plugin raise anything
         raise Undecodable(Reason.DECODE_ERROR, f"header: {_detail(error)}") from None
     _check_pixels(image.width, image.height, max_pixels)
+    _check_exif(image)
     if isinstance(image, TiffImageFile):
         # A tile is allocated whole, however small the picture that it covers.
         tile = (image.tag_v2.get(322, 0), image.tag_v2.get(323, 0))
@@ -184,6 +205,37 @@ def _open(data: bytes, max_pixels: int) -> ImageFile.ImageFile:
 def _check_pixels(width: int, height: int, max_pixels: int) -> None:
     if width * height > max_pixels:
         raise Undecodable(Reason.DECOMPRESSION_BOMB, f"{width} x {height} pixels, limit {max_pixels}")
+    if max(width, height) > MAX_SIDE:
+        raise Undecodable(Reason.DECOMPRESSION_BOMB, f"{width} x {height} pixels, longest side {MAX_SIDE}")
+
+
+def _check_exif(image: ImageFile.ImageFile) -> None:
+    """Raise `Undecodable` where Pillow would copy far more than the picture's EXIF block holds."""
+    exif = _exif(image)
+    if exif is None:
+        image.info.pop(_EXIF_TEXT, None)  # longer than anything that is read here; Pillow would read it
+    elif claims_too_much(exif):
+        raise _claims()
+
+
+def _claims() -> Undecodable:
+    return Undecodable(Reason.DECOMPRESSION_BOMB, "the entries of its EXIF or TIFF directory claim the same bytes")
+
+
+def _exif(image: ImageFile.ImageFile) -> bytes | None:
+    """Return the EXIF block as it stands in the file, as far as Pillow has come in it."""
+    exif = image.info.get("exif") or exif_of_text(image.info.get(_EXIF_TEXT))
+    return exif if isinstance(exif, bytes) else None
+
+
+def _exif_of_avif(data: bytes) -> bytes:
+    """Return the EXIF block of an AVIF; Pillow's plugin reads it as it opens the file. Raises what libavif says."""
+    if not AvifImagePlugin.SUPPORTED:
+        return b""  # the plugin says so itself
+    from PIL import _avif
+
+    exif: bytes | None = _avif.AvifDecoder(data, "auto", 1).get_info()[_EXIF_OF_INFO]
+    return exif or b""
 
 
 def _detail(error: Exception) -> str:
@@ -208,10 +260,10 @@ def _orientation(image: Image.Image) -> int:
 
 def _position(image: ImageFile.ImageFile, data: bytes) -> tuple[float, float] | None:
     """Return the EXIF position, as far as the header has it (a PNG may have its EXIF block after the pixels)."""
-    exif = image.info.get("exif") or exif_of_text(image.info.get("Raw profile type exif"))
+    exif = _exif(image)
     if exif is None and isinstance(image, TiffImageFile):
         exif = data  # EXIF has the form of a TIFF file
-    return exif_position(exif) if isinstance(exif, bytes) else None
+    return exif_position(exif) if exif is not None else None
 
 
 def _scale_transparency(image: Image.Image, data: bytes) -> None:

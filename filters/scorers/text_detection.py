@@ -45,6 +45,9 @@ MAX_SHARE = 0.5
 STEEP = 60
 
 _HEIGHT = 48
+
+#: Longest side that OpenCV turns (its coordinates are 16 bits); the cut around a longer line is shrunk first.
+_LONGEST = 32_766
 _LOCK = threading.Lock()
 _SESSIONS: dict[tuple[str, int], Any] = {}
 _CHARACTERS: list[str] = []
@@ -258,8 +261,11 @@ def line(image: Image.Image, shares: np.ndarray) -> np.ndarray:
     # Only the part around the box is turned; copying the whole picture costs more than reading it.
     left, top = np.maximum(np.floor(corners.min(axis=0)).astype(int) - 2, 0)
     right, bottom = np.minimum(np.ceil(corners.max(axis=0)).astype(int) + 2, image.size)
-    part = np.asarray(image.crop((left, top, max(right, left + 1), max(bottom, top + 1))))
-    turned = cv2.getPerspectiveTransform(corners - np.array((left, top), np.float32), target)
+    cut = image.crop((left, top, max(right, left + 1), max(bottom, top + 1)))
+    factor = -(-max(cut.size) // _LONGEST)
+    part = np.asarray(cut if factor == 1 else cut.reduce(factor))
+    own = (corners - np.array((left, top), np.float32)) / np.float32(factor)
+    turned = cv2.getPerspectiveTransform(own, target)
     found: np.ndarray = cv2.warpPerspective(
         part, turned, (width, _HEIGHT), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
     )

@@ -44,3 +44,14 @@ def gif(screen: tuple[int, int], frame: tuple[int, int, int, int], disposal: int
     head = b"GIF89a" + struct.pack("<HH", *screen) + b"\x80\0\0" + bytes([255, 0, 0, 0, 0, 255])
     control = b"!\xf9\x04" + bytes([disposal << 2]) + b"\0\0\0\0"
     return head + extra + control + b"," + struct.pack("<HHHH", *frame) + b"\0\x02\x02\x44\x01\0;"
+
+
+def shared_claims(entries: int, size: int = 1 << 20, order: str = "<", first: bytes = b"") -> bytes:
+    """Return a TIFF block of `size` bytes whose `entries` claim a megabyte each, all of them the same one.
+
+    `first`: entries to stand before them, 12 bytes each.
+    """
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", 8)
+    claims = b"".join(struct.pack(order + "HHII", 0x9000 + at, 1, 1 << 20, 8) for at in range(entries))
+    table = struct.pack(order + "H", entries + len(first) // 12) + first + claims
+    return (head + table + bytes(4)).ljust(size + 16, b"\0")

@@ -16,7 +16,7 @@ import pytest
 from picture_files import bomb, chunk, gif, png, saved
 from PIL import Image, ImageFile
 
-from filters.decoding import FORMATS, MAX_JPEG_SCANS, Header, Undecodable, decode, read_header, to_rgb
+from filters.decoding import FORMATS, MAX_JPEG_SCANS, MAX_SIDE, Header, Undecodable, decode, read_header, to_rgb
 from filters.reasons import Reason
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -232,6 +232,12 @@ def test_bombs_are_refused_before_any_pixel_is_allocated():
     for bad in (gif((65535, 65535), (0, 0, 1, 1)), gif((9, 9), (0, 0, 60000, 60000), disposal=2)):
         assert refused(bad).reason is Reason.DECOMPRESSION_BOMB
     assert peak() - before < 100_000
+
+
+def test_a_strip_longer_than_any_picture_is_refused_whichever_way_it_lies():
+    for size in ((MAX_SIDE + 1, 1), (1, MAX_SIDE + 1)):
+        assert refused(saved(Image.new("1", size), "PNG")).reason is Reason.DECOMPRESSION_BOMB
+    assert decode(saved(Image.new("1", (MAX_SIDE, 1)), "PNG")).image.size == (MAX_SIDE, 1)
 
 
 def test_a_bomb_behind_a_small_first_frame_is_never_decoded():
