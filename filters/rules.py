@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import floor, inf, isfinite
+from math import ceil, floor, inf, isfinite
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +23,8 @@ _CODES = pa.array([reason.value for reason in Reason])
 class Rule:
     """Bounds on one column, both inclusive. `keep_top` is the alternative: the best fraction in (0, 1].
 
-    A rule with `keep_top` must be resolved to a bound (`resolve`) before it judges.
+    Best are the largest values, or the smallest with `less_is_better`. A rule with `keep_top` must be resolved to a
+    bound (`resolve`) before it judges.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Rule:
     low: float = -inf
     high: float = inf
     keep_top: float | None = None
+    less_is_better: bool = False
 
     def judge(self, column: pa.Array) -> pa.Array:
         """Return the reason code of each row, null where the row passes; null or NaN never passes."""
@@ -44,10 +46,10 @@ class Rule:
         return pc.if_else(missing, Reason.SCORE_MISSING.value, verdict)
 
     def resolve(self, values: np.ndarray) -> Rule:
-        """Turn `keep_top` into the bound `low` that keeps at least that fraction of the finite values.
+        """Turn `keep_top` into the bound that keeps at least that fraction of the finite values.
 
-        The bound is rounded down to six decimals, so that the last bits in which processors differ do not
-        reach the manifest. Ties are all kept. Without finite values nothing passes (`low` = inf).
+        It is `low`, or `high` where less is better, rounded outward to six decimals, so that the last bits in which
+        processors differ do not reach the manifest. Ties are all kept. Without finite values nothing passes.
         """
         if self.keep_top is None:
             return self
@@ -55,6 +57,9 @@ class Rule:
         if len(finite) == 0:
             return replace(self, keep_top=None, low=inf)
         rank = max(1, int(np.ceil(self.keep_top * len(finite) - 1e-9)))
+        if self.less_is_better:
+            highest = float(np.partition(finite, rank - 1)[rank - 1])
+            return replace(self, keep_top=None, high=ceil(highest * 1e6) / 1e6)
         lowest = float(np.partition(finite, len(finite) - rank)[len(finite) - rank])
         return replace(self, keep_top=None, low=floor(lowest * 1e6) / 1e6)
 
@@ -83,12 +88,16 @@ AnyRule = Rule | AllowRule
 
 @dataclass(frozen=True)
 class Bounded:
-    """What a named rule tests: its column, the scorer of it, its reason, and what the column holds."""
+    """What a named rule tests: its column, the scorer of it, its reason, what the column holds, and which way is best.
+
+    `keep_top` keeps the largest values, or the smallest where `less_is_better`.
+    """
 
     column: str
     scorer: str
     reason: Reason
     unit: str
+    less_is_better: bool = False
 
 
 #: A column that no part has: the rule is resolved to a bound on `similarity` by the run's calibration.
@@ -97,7 +106,9 @@ MATCH_PROBABILITY = "match_probability"
 #: The rules that a recipe may name under `rules:`.
 RULES: Mapping[str, Bounded] = {
     "min_side": Bounded("min_side", "size", Reason.IMAGE_TOO_SMALL, "shorter side, pixels"),
-    "aspect_ratio": Bounded("aspect_ratio", "size", Reason.ASPECT_RATIO, "longer over shorter side, 1 or more"),
+    "aspect_ratio": Bounded(
+        "aspect_ratio", "size", Reason.ASPECT_RATIO, "longer over shorter side, 1 or more", less_is_better=True
+    ),
     "caption_characters": Bounded("caption_characters", "caption", Reason.CAPTION_LENGTH, "characters of the caption"),
     "caption_words": Bounded("caption_words", "caption", Reason.CAPTION_LENGTH, "words of the caption"),
     "caption_repeats": Bounded(
@@ -105,6 +116,7 @@ RULES: Mapping[str, Bounded] = {
         "caption",
         Reason.REPEATED_CAPTION,
         "samples with this caption, digits set aside",
+        less_is_better=True,
     ),
     "language": Bounded(
         "language_probability", "language", Reason.LANGUAGE, "probability of the detected language, 0 to 1"
@@ -115,12 +127,26 @@ RULES: Mapping[str, Bounded] = {
         "colourfulness", "technical", Reason.COLOURFULNESS, "Hasler and Süsstrunk's measure, 0 or more"
     ),
     "quality": Bounded("technical_quality", "quality", Reason.LOW_QUALITY, "technical quality, 0 to 1"),
-    "nsfw": Bounded("nsfw", "nsfw", Reason.NSFW, "NSFW probability, 0 to 1"),
-    "nsfw_parts": Bounded("nsfw_parts", "nudity", Reason.NSFW, "confidence of an exposed body part, 0 to 1"),
-    "nsfw_combined": Bounded("nsfw_combined", "nudity", Reason.NSFW, "the larger of nsfw and nsfw_parts, 0 to 1"),
-    "nsfw_clip": Bounded("nsfw_clip", "nsfw_clip", Reason.NSFW, "NSFW probability by LAION's head over CLIP, 0 to 1"),
-    "watermark": Bounded("watermark", "watermark", Reason.WATERMARK, "watermark score, 0 to 1 (not calibrated)"),
-    "text_area": Bounded("text_area", "watermark", Reason.WATERMARK, "share of the picture inside boxes of text"),
+    "nsfw": Bounded("nsfw", "nsfw", Reason.NSFW, "NSFW probability, 0 to 1", less_is_better=True),
+    "nsfw_parts": Bounded(
+        "nsfw_parts", "nudity", Reason.NSFW, "confidence of an exposed body part, 0 to 1", less_is_better=True
+    ),
+    "nsfw_combined": Bounded(
+        "nsfw_combined", "nudity", Reason.NSFW, "the larger of nsfw and nsfw_parts, 0 to 1", less_is_better=True
+    ),
+    "nsfw_clip": Bounded(
+        "nsfw_clip",
+        "nsfw_clip",
+        Reason.NSFW,
+        "NSFW probability by LAION's head over CLIP, 0 to 1",
+        less_is_better=True,
+    ),
+    "watermark": Bounded(
+        "watermark", "watermark", Reason.WATERMARK, "watermark score, 0 to 1 (not calibrated)", less_is_better=True
+    ),
+    "text_area": Bounded(
+        "text_area", "watermark", Reason.WATERMARK, "share of the picture inside boxes of text", less_is_better=True
+    ),
     "aesthetic": Bounded("aesthetic", "aesthetic", Reason.LOW_AESTHETIC, "LAION aesthetic rating, 1 to 10"),
     "similarity": Bounded("similarity", "similarity", Reason.LOW_SIMILARITY, "cosine of picture and caption, -1 to 1"),
     "match_probability": Bounded(

@@ -104,10 +104,12 @@ def over_cap(groups: np.ndarray, uids: np.ndarray, alive: np.ndarray, cap: int, 
     if len(rows) == 0:
         return over
     lottery = tickets((str(uids[row]) for row in rows), seed)
-    names, inverse = np.unique(np.array([str(groups[row]) for row in rows]), return_inverse=True)
-    order = np.lexsort([uids[rows], lottery, inverse])
-    starts = np.searchsorted(inverse[order], np.arange(len(names)))
-    rank = np.arange(len(rows)) - starts[inverse[order]]
+    # numbered by a dictionary: an array of text would be as wide as its longest name
+    numbers: dict[str, int] = {}
+    group = np.fromiter((numbers.setdefault(str(groups[row]), len(numbers)) for row in rows), np.int64, len(rows))
+    order = np.lexsort([uids[rows], lottery, group])
+    starts = np.searchsorted(group[order], np.arange(len(numbers)))
+    rank = np.arange(len(rows)) - starts[group[order]]
     over[rows[order[rank >= cap]]] = True
     return over
 

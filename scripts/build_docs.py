@@ -20,7 +20,7 @@ from audit.groups.lexicon import languages_of, load, packaged
 from audit.metric_table import METRICS
 from filters.reasons import Reason
 from filters.registry import SCORERS
-from filters.rules import RULES
+from filters.rules import MATCH_PROBABILITY, RULES, Bounded
 from pipelines.jobs.score import unloaded_scorer
 from pipelines.run.recipe import Recipe
 from pipelines.run.schema import FIXED, GROUPS_HEAD, SCHEMA_VERSION, SCORES_HEAD, SIDECAR_HEAD
@@ -93,10 +93,15 @@ def recipe_page() -> str:
         *_keys(schema, schema, ""),
         "\n## Rules\n",
         "Each takes `low`, `high` (inclusive) or `keep_top`; `by_group` has other bounds by group and value.\n",
-        "| rule | column | reason | unit |\n| --- | --- | --- | --- |",
-        *(f"| `{name}` | `{rule.column}` | `{rule.reason.value}` | {rule.unit} |" for name, rule in RULES.items()),
+        "| rule | column | reason | unit | `keep_top` keeps |\n| --- | --- | --- | --- | --- |",
+        *(_rule(name, rule) for name, rule in RULES.items()),
     ]
     return _GENERATED + "\n".join(lines) + "\n"
+
+
+def _rule(name: str, rule: Bounded) -> str:
+    kept = "–" if name == MATCH_PROBABILITY else "the smallest" if rule.less_is_better else "the largest"
+    return f"| `{name}` | `{rule.column}` | `{rule.reason.value}` | {rule.unit} | {kept} |"
 
 
 def _keys(root: dict[str, Any], model: dict[str, Any], prefix: str) -> list[str]:

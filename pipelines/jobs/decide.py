@@ -103,7 +103,9 @@ def decide_fingerprint(run: Run) -> str:
             f"run assay dedup {run.store.url}, then assay decide {run.store.url}"
         )
     states = (scores_state(run), rights_state(run), groups_state(run))
-    return fingerprint("decide", VERSION, recipe, duplicates.fingerprint, *states)
+    # fractions of these once kept the largest values; what was decided so is decided anew
+    turned = (name for name, bounds in run.recipe.rules.items() if bounds.keep_top and RULES[name].less_is_better)
+    return fingerprint("decide", VERSION, recipe, duplicates.fingerprint, *states, *turned)
 
 
 def scores_state(run: Run) -> list[str]:

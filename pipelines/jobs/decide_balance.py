@@ -114,7 +114,10 @@ def _cap(selection: Selection, balance: Balance, by: np.ndarray, uids: pa.Chunke
     if balance.cap is None:
         return
     over = over_cap(by, np.array(uids.to_pylist()), selection.alive, balance.cap, balance.seed)
-    values, codes = np.unique(by[over].astype(str), return_inverse=True)
+    # no array of text, which would be as wide as its longest name
+    values = sorted({str(value) for value in by[over]})
+    place = {value: at for at, value in enumerate(values)}
+    codes = np.fromiter((place[str(value)] for value in by[over]), np.int64)
     selection.drop(over, Reason.BALANCE_CAP)
     selection.steps.append(
         {
@@ -123,7 +126,7 @@ def _cap(selection: Selection, balance: Balance, by: np.ndarray, uids: pa.Chunke
             "by": balance.by,
             "cap": balance.cap,
             "dropped": int(over.sum()),
-            "by_value": dropped_by_value(values.tolist(), codes.reshape(-1)),
+            "by_value": dropped_by_value(values, codes),
         }
     )
 

@@ -246,7 +246,7 @@ class Recipe(_Model):
             rule = RULES[name]
             low = -inf if bounds.low is None else bounds.low
             high = inf if bounds.high is None else bounds.high
-            found.append(Rule(name, rule.column, rule.reason, low, high, bounds.keep_top))
+            found.append(Rule(name, rule.column, rule.reason, low, high, bounds.keep_top, rule.less_is_better))
         if self.languages:
             missing = Reason.SCORE_MISSING if self.languages.missing == "drop" else None
             allow = frozenset(self.languages.allow)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filters.reasons import PRECEDENCE, Reason, Stage, primary
-from filters.rules import AllowRule, Rule, judge, mask, masks_of_codes, primary_codes, reason_lists
+from filters.rules import RULES, AllowRule, Rule, judge, mask, masks_of_codes, primary_codes, reason_lists
 
 
 def test_bounds_are_inclusive_and_missing_never_passes():
@@ -35,6 +35,15 @@ def test_keep_top_becomes_a_bound_that_keeps_the_fraction_and_all_ties():
     assert rule.resolve(np.array([np.nan])).low == float("inf")
     with pytest.raises(ValueError, match="resolve"):
         rule.judge(pa.array([1.0]))
+
+
+def test_where_less_is_better_the_best_fraction_are_the_smallest_values():
+    rule = Rule("nsfw", "nsfw", Reason.NSFW, keep_top=0.3, less_is_better=True).resolve(np.arange(10.0)[::-1])
+    assert rule.judge(pa.array([0.0, 2.0, 3.0])).to_pylist() == [None, None, "NSFW"]
+    for name in ("nsfw", "watermark", "text_area", "aspect_ratio", "caption_repeats"):
+        assert RULES[name].less_is_better, name
+    for name in ("similarity", "aesthetic", "sharpness", "quality", "min_side"):
+        assert not RULES[name].less_is_better, name
 
 
 def test_a_column_that_is_not_there_counts_as_missing():

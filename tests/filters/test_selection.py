@@ -1,5 +1,7 @@
 """Which sample stays: deterministic, by the stated order, and only among the living."""
 
+import tracemalloc
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -85,3 +87,16 @@ def test_a_smaller_rank_of_licence_and_an_earlier_date_are_better():
         assert representatives(np.zeros(3, int), np.ones(3, bool), [key], all_near).tolist() == [1, 1, 1]
     key = preference_key("aesthetic", {"aesthetic": np.array([3.0, 5.0, np.nan])})
     assert representatives(np.zeros(3, int), np.ones(3, bool), [key], all_near).tolist() == [1, 1, 1]
+
+
+def test_one_very_long_name_costs_no_more_than_its_own_length():
+    groups = np.array(["flower"] * 20_000, dtype=object)
+    groups[7] = "name" * 4000
+    uids = np.array([f"{i:032x}" for i in range(len(groups))])
+    tracemalloc.start()
+    over = over_cap(groups, uids, np.ones(len(groups), dtype=bool), 40, seed=0)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert over.sum() == len(groups) - 1 - 40
+    assert not over[7]
+    assert peak < 20_000_000
