@@ -174,6 +174,7 @@ def preprocess(image: Image.Image) -> np.ndarray:
     pixels = np.asarray(image)[:, :, ::-1]
     height, width = pixels.shape[:2]
     longer = max(height, width)
+    small: np.ndarray
     if longer > _LONGEST_SQUARE:
         small = np.zeros((_SIDE, _SIDE, 3), np.uint8)
         wide, high = max(1, round(_SIDE * width / longer)), max(1, round(_SIDE * height / longer))
