@@ -185,6 +185,7 @@ def _check(rule: gates.Rule, declared: Mapping[str, Group], audit: Audit) -> Non
             _divides(declared[rule.group])
             known_value("share", declared[rule.group], rule.value)
         case gates.Disparity():
+            _divides(declared[rule.group])
             if rule.group not in audit.reference_of(declared.values()):
                 raise ValueError(f"the group {rule.group!r} has no reference: add one to audit.references")
         case gates.ConceptGap():

@@ -96,6 +96,12 @@ def test_an_impossible_gate_is_refused(gate, words):
     assert words in str(refused.value)
 
 
+def test_a_disparity_gate_on_a_group_whose_values_overlap_is_refused():
+    groups = {"places": {"kind": "place", "overlap": "each"}}
+    with pytest.raises(BadInput, match="places overlap"):
+        parsed(audit={"groups": groups}, gates={"world": {"disparity": {"group": "places", "min": 0.5}}})
+
+
 def test_gates_become_what_the_audit_judges():
     recipe = parsed(
         gates={
