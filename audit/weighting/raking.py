@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 
 import numpy as np
 
@@ -21,8 +22,8 @@ TOLERANCE = 1e-9
 class Raked:
     """Weights (c,) of cells, mean 1 over samples, and how it went.
 
-    `deviation` is the largest |reached - target| of a share that can be reached; `trimmed` the share of samples whose
-    weight stands at a bound; `unreachable` the (margin, value) with a target and no sample: their share went to the
+    `deviation` is the largest |reached - target| of a share that can be reached, infinite where margins that contradict
+    each other leave no sample a weight; `trimmed` the share of samples whose weight stands at a bound; `unreachable` the (margin, value) with a target and no sample: their share went to the
     margin's other values in proportion.
     """
 
@@ -65,7 +66,7 @@ def rake(
             weights = bounded(share, weights, 1 / trim, trim)
         before, deviation = deviation, _deviation(share, weights, codes, reachable)
         converged = deviation <= tolerance
-        if not converged and abs(before - deviation) < 1e-14:
+        if not converged and (deviation == inf or abs(before - deviation) < 1e-14):
             break
     bound = np.zeros(len(weights), dtype=bool)
     if trim is not None:
@@ -104,9 +105,10 @@ def _reachable(
 
 
 def _deviation(share: np.ndarray, weights: np.ndarray, codes: np.ndarray, targets: list[np.ndarray]) -> float:
-    """Return the largest |reached - target| over all margins."""
+    """Return the largest |reached - target| over all margins; infinite where nothing weighs anything."""
     worst = 0.0
     for margin, target in enumerate(targets):
         found = np.bincount(codes[:, margin], weights=share * weights, minlength=len(target))
-        worst = max(worst, float(np.abs(found / found.sum() - target).max()))
+        total = found.sum()
+        worst = max(worst, float(np.abs(found / total - target).max()) if total > 0 else inf)
     return worst

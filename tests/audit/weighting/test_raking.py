@@ -94,6 +94,14 @@ def test_margins_that_contradict_each_other_through_empty_cells_do_not_converge(
     assert np.isfinite(found.weights).all()
 
 
+def test_margins_that_leave_no_sample_a_weight_are_not_called_reached():
+    # the only cells are (0, 0) and (1, 1), and the margins want (0, 1) alone
+    codes = np.array([[0, 0], [1, 1]])
+    found = rake(np.array([50.0, 50.0]), np.ones(2), codes, [np.array([1.0, 0.0]), np.array([0.0, 1.0])])
+    assert not found.converged
+    assert (found.deviation, found.rounds) == (np.inf, 1)
+
+
 def test_starting_weights_count():
     found = rake(
         np.array([1.0, 1.0, 2.0]), np.array([3.0, 1.0, 1.0]), np.array([[0], [0], [1]]), [np.array([0.5, 0.5])]
