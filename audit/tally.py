@@ -28,6 +28,7 @@ import pyarrow.compute as pc
 from scipy import sparse
 
 from audit.groups.assign import Membership
+from filters.errors import BadInput
 from filters.reasons import Reason, Stage
 from filters.rules import mask, masks_of_lists
 
@@ -43,6 +44,8 @@ _OUTCOMES = [
 ]
 #: What one is counted as in the sums of weights.
 UNIT = 1 << 20
+#: Sums of so many units are refused: half of what 64 bits hold, so that no rounding of single squares gets past it.
+_MOST = 1 << 62
 _REACHED = 2
 _FIRST, _FAILED, _ONLY = (_REACHED + len(_STAGES) + i * len(_CODES) for i in range(3))
 _STAGE_OF_CODE = np.array([_STAGES.index(reason.stage.value) for reason in Reason])
@@ -75,7 +78,8 @@ def tally(ledger: pa.Table, memberships: Sequence[Membership], pairs: Iterable[t
     """Count one part. `ledger` (n rows) has `decision`, `reasons` and, where samples are weighed, `weight`;
     memberships speak of the same rows.
 
-    `pairs` names the groups to cross, such as (concepts, groups) or two groups for an intersection.
+    `pairs` names the groups to cross, such as (concepts, groups) or two groups for an intersection. Raises `BadInput`
+    for weights whose squares do not add up in 64 bits.
     """
     outcomes = _outcomes(ledger)
     by_name = {membership.group: membership for membership in memberships}
@@ -130,8 +134,17 @@ def _weights(ledger: pa.Table, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 def _units(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return weights and their squares in whole units."""
+    """Return weights and their squares in whole units. Raises `BadInput` where these do not add up in 64 bits."""
+    _check_squares(float(weights @ weights) * UNIT)
     return np.rint(weights * UNIT).astype(np.int64), np.rint(weights**2 * UNIT).astype(np.int64)
+
+
+def _check_squares(units: float) -> None:
+    if units >= _MOST:
+        raise BadInput(
+            f"the squares of the weights add up to {units / UNIT:.3g}, the audit can count to {_MOST / UNIT:.3g}: bound"
+            " the weights by balance.rake.trim or by smaller factors in balance.by_group"
+        )
 
 
 def _indicator(membership: Membership, rows: int) -> sparse.csr_matrix:
@@ -220,7 +233,11 @@ class Tally:
         return [code for code in _CODES if self.total(f"failed:{code}")]
 
     def table(self) -> pa.Table:
-        """Return the counts as a table of schema `TABLE`, sorted by key: the same run gives the same bytes."""
+        """Return the counts as a table of schema `TABLE`, sorted by key: the same run gives the same bytes.
+
+        Raises `BadInput` where the squares of all weights are more than 64 bits hold.
+        """
+        _check_squares(self.total("weight2"))
         ordered = sorted(self.counts.items())
         columns = [pa.array([key[i] for key, _ in ordered], pa.string()) for i in range(len(Key._fields))]
         return pa.table([*columns, pa.array([count for _, count in ordered], pa.int64())], schema=TABLE)

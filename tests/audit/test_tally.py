@@ -10,6 +10,7 @@ import pytest
 from audit.counts import count
 from audit.groups import Assigner, Group
 from audit.tally import TABLE, Key, Tally, tally
+from filters.errors import BadInput
 from filters.reasons import PRECEDENCE, Reason, Stage
 from filters.rules import mask, primary_codes, reason_lists
 
@@ -115,3 +116,20 @@ def test_a_pair_of_unknown_groups_is_a_mistake_of_the_caller():
     table, _ = made(5, 7)
     with pytest.raises(KeyError):
         tally(table, Assigner(GROUPS).assign(table), [("jobs", "nothing")])
+
+
+def weighed(*weights):
+    rows = len(weights)
+    reasons = pa.array([[]] * rows, pa.list_(pa.string()))
+    return tally(pa.table({"decision": ["kept"] * rows, "reasons": reasons, "weight": list(weights)}), [])
+
+
+def test_weights_that_do_not_add_up_in_64_bits_are_refused_in_a_part_and_over_all_parts():
+    heavy = Tally(weighed(2e6, 0.5))
+    assert heavy.weight(squared=True) == 4e12 + 0.25
+    assert Tally.from_table(heavy.table()) == heavy
+    for weights in ((3.1e6,), (2e6, 2e6), (1e30,)):
+        with pytest.raises(BadInput, match=r"squares of the weights.*balance\.rake\.trim"):
+            weighed(*weights)
+    with pytest.raises(BadInput, match="squares of the weights"):
+        Tally.of([heavy.counts] * 2).table()
