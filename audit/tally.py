@@ -142,8 +142,8 @@ def _units(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _check_squares(units: float) -> None:
     if units >= _MOST:
         raise BadInput(
-            f"the squares of the weights add up to {units / UNIT:.3g}, the audit can count to {_MOST / UNIT:.3g}: bound"
-            " the weights by balance.rake.trim or by smaller factors in balance.by_group"
+            f"the squares of the weights add up to {units / UNIT:.3g}, the audit can count to {_MOST / UNIT:.3g}:"
+            " bound the weights by balance.rake.trim or by smaller factors in balance.by_group"
         )
 
 

@@ -20,6 +20,8 @@ from filters.errors import BadInput
 _LONGEST = 200
 #: Sets that hosts are put into by hash, so that a tally crossed with them stays small (random groups).
 BUCKETS = 200
+#: So many texts of a part, and no number among them, are not a few dirty records but a column of something else.
+_PLAINLY = 30
 #: The one code on the map that the gazetteer does not have.
 _ANTARCTICA = "AQ"
 
@@ -197,10 +199,7 @@ def _coded(group: Group, encoded: pa.Array, named: list[str | None]) -> Membersh
 
 
 def _of_intervals(group: Group, column: pa.Array) -> Membership:
-    try:
-        numbers = pc.fill_null(column.cast(pa.float64()), float("nan")).to_numpy(zero_copy_only=False)
-    except pa.ArrowException:
-        raise BadInput(f"group {group.name}: column {group.source_column} holds no numbers to cut at edges") from None
+    numbers = _numbers(group, column)
     edges = np.array(group.edges)
     with np.errstate(invalid="ignore"):
         codes = np.searchsorted(edges, numbers, side="right") - 1
@@ -208,9 +207,46 @@ def _of_intervals(group: Group, column: pa.Array) -> Membership:
     rows = np.flatnonzero((codes >= 0) & (codes < len(edges) - 1) & np.isfinite(numbers))
     closing = [")"] * (len(edges) - 2) + ["]"]
     names = tuple(
-        f"[{low:g}, {high:g}{end}" for low, high, end in zip(group.edges, group.edges[1:], closing, strict=False)
+        f"[{_edge(low)}, {_edge(high)}{end}"
+        for low, high, end in zip(group.edges, group.edges[1:], closing, strict=False)
     )
     return _membership(group, names, rows, codes[rows])
+
+
+def _edge(edge: float) -> str:
+    """Write an edge so that no other edge is written alike, and without digits that it does not need."""
+    text = f"{edge:.15g}"
+    return text if float(text) == edge else repr(float(edge))
+
+
+def _numbers(group: Group, column: pa.Array) -> np.ndarray:
+    """Return a column as numbers (n,), NaN where there is none; what stands among numbers and is none has no value.
+
+    Raises `BadInput` for a type that has no numbers, and for text that plainly has none.
+    """
+    refused = BadInput(f"group {group.name}: column {group.source_column} holds no numbers to cut at edges")
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        encoded = pc.dictionary_encode(column)
+        parsed = np.array([*map(_number, encoded.dictionary.to_pylist()), np.nan])
+        numbers: np.ndarray = parsed[pc.fill_null(encoded.indices, len(parsed) - 1).to_numpy(zero_copy_only=False)]
+        if len(column) - column.null_count >= _PLAINLY and np.isnan(numbers).all():
+            raise refused
+        return numbers
+    try:
+        # not safe: a whole number beyond 2^53 is a number too
+        found: np.ndarray = column.cast(pa.float64(), safe=False).fill_null(np.nan).to_numpy(zero_copy_only=False)
+    except pa.ArrowException:
+        raise refused from None
+    return found
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")
 
 
 def _of_labels(group: Group, table: pa.Table, labels: pa.Table | None) -> Membership:

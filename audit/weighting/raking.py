@@ -22,9 +22,10 @@ TOLERANCE = 1e-9
 class Raked:
     """Weights (c,) of cells, mean 1 over samples, and how it went.
 
-    `deviation` is the largest |reached - target| of a share that can be reached, infinite where margins that contradict
-    each other leave no sample a weight; `trimmed` the share of samples whose weight stands at a bound; `unreachable` the (margin, value) with a target and no sample: their share went to the
-    margin's other values in proportion.
+    `deviation` is the largest |reached - target| of a share that can be reached, infinite where margins that
+    contradict each other leave no sample a weight; `trimmed` the share of samples whose weight stands at a bound;
+    `unreachable` the (margin, value) with a target and no sample: their share went to the margin's other values in
+    proportion.
     """
 
     weights: np.ndarray

@@ -28,7 +28,7 @@ from pipelines.run.recipe import Recipe
 from pipelines.run.schema import SAMPLES, groups_schema
 from pipelines.sources.listing import opened_file
 
-VERSION = "1"
+VERSION = "2"
 
 #: Prefix of a group's column that names a further field of the input, kept in samples.metadata.
 METADATA = "metadata."

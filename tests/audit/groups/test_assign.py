@@ -99,6 +99,27 @@ def test_columns_numbers_and_intervals():
     assert assigned(Group("who", "creator"), creator=["x" * 300])[0] == (0, "x" * 200)
 
 
+def test_a_record_that_is_no_number_has_no_interval_and_stops_nothing():
+    binned = Group("c", "column", column="x", edges=(0, 1, 2))
+    dirty = ["0.5", "n/a", " 1 ", "", None, "nan", "2e0"]
+    expected = [(0, "[0, 1)"), (2, "[1, 2]"), (6, "[1, 2]")]
+    assert assigned(binned, x=dirty) == expected
+    assert assigned(binned, x=pa.array(dirty).dictionary_encode()) == expected
+    assert assigned(binned, x=["n/a", None]) == []
+    wide = Group("c", "column", column="x", edges=(0, 1, 1e17))
+    assert assigned(wide, x=[2**53 + 1]) == [(0, "[1, 1e+17]")]
+
+
+def test_intervals_whose_edges_are_close_have_names_of_their_own():
+    years = Group("c", "column", column="x", edges=(1000000, 1000001, 1000002))
+    assert assigned(years, x=[1000000, 1000001]) == [(0, "[1000000, 1000001)"), (1, "[1000001, 1000002]")]
+    near = Group("c", "column", column="x", edges=(0.1, 0.1 + 1e-16, 0.25))
+    assert assigned(near, x=[0.1, 0.2]) == [
+        (0, "[0.1, 0.1000000000000001)"),
+        (1, "[0.1000000000000001, 0.25]"),
+    ]
+
+
 def test_labels_are_joined_by_uid():
     labels = pa.table({"uid": ["b", "a"], "tone": [3, 7]})
     group = Group("tone", "labels", column="tone")
@@ -149,7 +170,9 @@ def test_missing_columns_and_columns_without_values_are_bad_input():
     with pytest.raises(BadInput, match="no single values"):
         assigned(Group("g", "column", column="x"), x=[[1], [2]])
     with pytest.raises(BadInput, match="no numbers"):
-        assigned(Group("g", "column", column="x", edges=(0.0, 1.0)), x=["a"])
+        assigned(Group("g", "column", column="x", edges=(0.0, 1.0)), x=["a"] * 30)
+    with pytest.raises(BadInput, match="no numbers"):
+        assigned(Group("g", "column", column="x", edges=(0.0, 1.0)), x=[[1.0]])
     with pytest.raises(BadInput, match="declared twice"):
         Assigner([GENDER, GENDER])
 
