@@ -41,19 +41,19 @@ METRICS = {
     "disparate_impact": MetricFact(
         "A value's pass rate over the best one's; below 0.8 the four-fifths rule speaks.",
         "(k_g / n_g) / (k_b / n_b)",
-        "Katz log; MOVER-R where nothing passes; whole domains, creators or clusters where `resample` asks",
+        "Katz log; MOVER-R where none or all pass; whole domains, creators or clusters where `resample` asks",
         "EEOC 1978; Katz et al. 1978",
     ),
     "amplification": MetricFact(
         "A value's share after over before: below 1 it lost ground.",
         "p_after / p_before",
-        "from Katz",
+        "from that of the ratio to all others",
         "Hong et al. 2024",
     ),
     "step_ratio": MetricFact(
         "Pass rate at one step over that of all others that reach it.",
         "as above, step by step",
-        "Katz log",
+        "as above",
         "chain rule",
     ),
     "trend": MetricFact(

@@ -5,7 +5,7 @@ Intervals treat groups as independent samples: the values of a group must not ov
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from math import exp, log, sqrt
@@ -35,37 +35,58 @@ def pass_rates(groups: Mapping[str, Passed]) -> dict[str, Measured]:
 
 
 def best(groups: Mapping[str, Passed], least: int = 1) -> str | None:
-    """Return the value with the highest pass rate among those with `least` samples; the first one of equals."""
-    rated = {value: c.passed / c.seen for value, c in groups.items() if c.seen >= max(1, least)}
+    """Return the value with the highest pass rate among those with `least` samples.
+
+    Of equals it is the one with the most samples, whose rate is the surest, and then the first one.
+    """
+    rated = {value: (c.passed / c.seen, c.seen) for value, c in groups.items() if c.seen >= max(1, least)}
     return max(sorted(rated), key=rated.__getitem__, default=None)
 
 
 def rest(groups: Mapping[str, Passed], value: str) -> Passed:
     """Return all other values together: what a value is compared with where no reference is named."""
-    others = [counts for other, counts in groups.items() if other != value]
-    return Passed(sum(c.seen for c in others), sum(c.passed for c in others))
+    return together(counts for other, counts in groups.items() if other != value)
+
+
+def together(counts: Iterable[Passed]) -> Passed:
+    """Return the sums of counts."""
+    listed = list(counts)
+    return Passed(sum(c.seen for c in listed), sum(c.passed for c in listed))
 
 
 def ratio(group: Passed, base: Passed) -> Measured:
     """Return the pass rate of a group over that of another, with Katz's log interval (Katz et al. 1978).
 
-    Where nothing of the group passes there is no logarithm: the ratio is 0 and its upper bound is by MOVER-R from
-    Wilson's intervals (Donner & Zou 2012). p is of equal rates, exact or score test.
+    Where nothing of the group passes there is no logarithm, and where nothing of one of the two fails its rate would
+    have no error: there the interval is by MOVER-R from Wilson's intervals (Donner & Zou 2012). p is of equal rates,
+    exact or score test.
     """
     if group.seen == 0:
         return Unmeasurable("the group has no sample here")
     if base.seen == 0 or base.passed == 0:
         return Unmeasurable("nothing of what it is compared with is here, or passes")
     p = two_shares_p(group.passed, group.seen, base.passed, base.seen)
-    rate, other = group.passed / group.seen, base.passed / base.seen
-    if group.passed == 0:
-        top, bottom = wilson(0, group.seen)[1], wilson(base.passed, base.seen)[0]
-        # lower rate is 0, so that the limits' product term vanishes: (r1 r2 - sqrt(...)) / (l2 (2 r2 - l2))
-        high = sqrt(top**2 * bottom * (2 * other - bottom)) / (bottom * (2 * other - bottom))
-        return finite(0.0, 0.0, high, p, group.seen)
+    value = (group.passed / group.seen) / (base.passed / base.seen)
+    if group.passed in (0, group.seen) or base.passed == base.seen:
+        return finite(value, *_mover(group, base), p, group.seen)
     error = sqrt(1 / group.passed - 1 / group.seen + 1 / base.passed - 1 / base.seen)
-    value = rate / other
     return finite(value, exp(log(value) - Z * error), exp(log(value) + Z * error), p, group.seen)
+
+
+def _mover(group: Passed, base: Passed) -> tuple[float, float]:
+    """Return the limits of a ratio of rates by MOVER-R; something of the base must pass.
+
+    A limit q is a root of (r1 - q r2)^2 = (r1 - l1)^2 + q^2 (u2 - r2)^2, the other one with u1 and l2 (Donner & Zou
+    2012, eq. 9), written so that no difference of near numbers is divided by.
+    """
+    rate, other = group.passed / group.seen, base.passed / base.seen
+    (low, high), (base_low, base_high) = wilson(group.passed, group.seen), wilson(base.passed, base.seen)
+    product = rate * other
+    below, below_base = low * (2 * rate - low), base_high * (2 * other - base_high)
+    above, above_base = high * (2 * rate - high), base_low * (2 * other - base_low)
+    lowest = below / (product + sqrt(max(0.0, product**2 - below * below_base))) if product else 0.0
+    highest = (product + sqrt(max(0.0, product**2 - above * above_base))) / above_base
+    return lowest, highest
 
 
 def disparate_impact(
@@ -74,22 +95,31 @@ def disparate_impact(
     """Return every value's pass rate over the reference's, the reference itself at 1.
 
     The reference is the value with the best pass rate among those of `least` samples, as the four-fifths rule has it,
-    where none is named. The best of several is a lucky one: its ratio is a little too low on the whole. The p of each
-    value is of its rate against that of all others together, which choosing the best does not bias.
+    where none is named. The best of several is a lucky one: ratios to it are a little too low on the whole. The p of
+    each value is of its rate against that of all others together, which choosing the best does not bias; where that
+    comparison points the other way than the ratio does, it is of the two rates of the ratio.
     """
     base = best(groups, least) if reference is None else reference
     if base is None or base not in groups:
         return {value: Unmeasurable("there is no group to compare with") for value in groups}
+    everyone = together(groups.values())
     found: dict[str, Measured] = {}
     for value, counts in groups.items():
-        others = rest(groups, value)
+        others = Passed(everyone.seen - counts.seen, everyone.passed - counts.passed)
         measured = ratio(counts, groups[base])
-        if isinstance(measured, Estimate) and others.seen:
-            p = two_shares_p(counts.passed, counts.seen, others.passed, others.seen)
+        if isinstance(measured, Estimate):
+            p = measured.p
+            if _ahead(counts, others) * _ahead(counts, groups[base]) > 0:
+                p = two_shares_p(counts.passed, counts.seen, others.passed, others.seen)
             low, high = (1.0, 1.0) if value == base else (measured.low, measured.high)
             measured = Estimate(measured.value, low, high, p, measured.n)
         found[value] = measured
     return found
+
+
+def _ahead(one: Passed, other: Passed) -> int:
+    """Return a whole number above 0 where one passes at a higher rate than the other, below 0 at a lower one."""
+    return one.passed * other.seen - other.passed * one.seen
 
 
 class Verdict(str, Enum):
@@ -116,7 +146,7 @@ def amplification(groups: Mapping[str, Passed], value: str) -> Measured:
     It equals the value's pass rate over that of all, group included, so its interval follows from that of the ratio to
     the others: with A = p + (1 - p) / R, amplification is 1 / A for the ratio R and the share before p.
     """
-    total = Passed(sum(c.seen for c in groups.values()), sum(c.passed for c in groups.values()))
+    total = together(groups.values())
     others = rest(groups, value)
     if value not in groups or total.passed == 0:
         return Unmeasurable("nothing passes, or the group has no sample here")

@@ -35,7 +35,7 @@ from pipelines.run.recipe import Recipe
 from pipelines.run.recipe_gates import declared_gates
 from pipelines.run.schema_audit import FINDINGS, TALLY
 
-VERSION = "1"
+VERSION = "2"
 
 NAME = "audit/all"
 DOCUMENT = "audit/audit.json"

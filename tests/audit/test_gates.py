@@ -131,6 +131,13 @@ def test_disparity_coverage_rate_and_effective_sample():
     assert (found.state, found.value) == (PASS, 1.0)
 
 
+def test_a_gate_that_must_surely_hold_does_not_pass_by_an_interval_without_width():
+    everybody = counted(region={"A": (30, 30), "B": (970, 970)})
+    assert judged(DisparateImpact("region", None, 0.99), everybody).state == PASS
+    assert judged(DisparateImpact("region", None, 0.99), everybody, surely=True).state == FAIL
+    assert judged(DisparateImpact("region", None, 0.88), everybody, surely=True).state == PASS
+
+
 RULES = [
     DisparateImpact("region", None, 0.0),
     DisparateImpact("region", "NSFW", 0.0),

@@ -227,6 +227,15 @@ def test_a_region_of_which_nothing_passes_fails():
     assert "fail" in africa.words
 
 
+def test_nothing_is_found_by_a_test_that_points_the_other_way():
+    counts = {Key("", "", "", "", "all"): 30_030}
+    for value, (seen, kept) in {"a": (10_000, 5300), "b": (30, 20), "c": (20_000, 2000)}.items():
+        counts |= {Key("g", value, "", "", "all"): seen, Key("g", value, "", "", "kept"): kept}
+    found = impact(Tally(counts), "g")
+    assert one(found, "disparate_impact", value="a").state is State.UNCLEAR
+    assert one(found, "disparate_impact", value="c").state is State.FOUND
+
+
 def test_a_rule_is_judged_on_what_reached_it():
     table = planted.disfavoured(600, 1)
     counts = rule_counts(audited(table, [REGION]), "region", "LOW_AESTHETIC")

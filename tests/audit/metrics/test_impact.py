@@ -5,7 +5,7 @@ from math import exp, log, sqrt
 import numpy as np
 import pytest
 
-from audit.metrics.estimate import Unmeasurable
+from audit.metrics.estimate import Unmeasurable, two_shares_p
 from audit.metrics.impact import (
     Passed,
     Verdict,
@@ -38,6 +38,40 @@ def test_nothing_passing_is_the_strongest_finding_and_not_a_missing_one():
     assert four_fifths(found) is Verdict.FAIL
 
 
+def test_where_nothing_fails_the_interval_has_the_width_that_its_samples_allow():
+    both = ratio(Passed(30, 30), Passed(970, 970))
+    assert both.value == 1.0
+    # as Wilson has it: 30 of 30 may be 88.6 %, 970 of 970 may be 99.6 %
+    assert (both.low, both.high) == near((0.8865, 1.0040), abs=1e-4)
+    swapped = ratio(Passed(970, 970), Passed(30, 30))
+    assert (swapped.low, swapped.high) == near((1 / both.high, 1 / both.low), abs=1e-9)
+    rare = ratio(Passed(30, 30), Passed(1000, 1))
+    assert rare.low == near(1000 / rare.high * 1000, rel=0.1)
+    assert 0 < rare.low < rare.value == 1000 < rare.high
+
+
+def test_intervals_cover_rates_at_which_often_nothing_fails():
+    random = np.random.default_rng(6)
+    covered = 0
+    for _ in range(2000):
+        found = ratio(Passed(40, int(random.binomial(40, 0.97))), Passed(900, int(random.binomial(900, 0.99))))
+        covered += found.low <= 0.97 / 0.99 <= found.high
+    assert covered / 2000 >= 0.93
+
+
+def test_the_test_of_a_value_never_points_the_other_way_than_its_ratio():
+    # 53 % pass of a, which is above all others together and below the lucky best of 30 samples
+    groups = {"a": Passed(10_000, 5300), "b": Passed(30, 20), "c": Passed(20_000, 2000)}
+    found = disparate_impact(groups)
+    assert found["a"].value == near(0.795)
+    assert found["a"].p == ratio(groups["a"], groups["b"]).p > 0.05
+    # c is below both, so that the comparison that choosing the best does not bias decides
+    assert found["c"].p == two_shares_p(2000, 20_000, 5320, 10_030)
+    named = disparate_impact(groups, "c")
+    assert named["a"].value > 1
+    assert named["a"].p == two_shares_p(5300, 10_000, 2020, 20_030)
+
+
 def test_four_fifths_fails_only_where_the_whole_interval_is_below():
     assert four_fifths(ratio(Passed(2000, 700), Passed(2000, 1000))) is Verdict.FAIL
     assert four_fifths(ratio(Passed(40, 15), Passed(40, 20))) is Verdict.WARN
@@ -48,6 +82,7 @@ def test_four_fifths_fails_only_where_the_whole_interval_is_below():
 def test_impact_is_against_the_best_of_enough_samples_or_a_named_group():
     groups = {"a": Passed(100, 50), "b": Passed(100, 80), "tiny": Passed(2, 2), "none": Passed(0, 0)}
     assert best(groups, 30) == "b"
+    assert best({"a": Passed(40, 20), "b": Passed(80, 40), "c": Passed(80, 40)}) == "b"
     found = disparate_impact(groups)
     assert (found["a"].value, found["b"].value) == near((0.625, 1.0))
     assert (found["b"].low, found["b"].high) == (1.0, 1.0)
