@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from audit.findings import LEAST, Finding, adjust, finding, not_measured
 from audit.groups import MIXED, Group
@@ -149,9 +149,7 @@ def _resampled(tally: Tally, small: Tally, name: str, by: str) -> Section:
     items = []
     for value in largest({v: p.seen for v, p in counts.items()})[:MOST_FOLLOWED]:
         if base is not None and value != base:
-            found = impact_by_cluster(tally, name, RESAMPLED, value, base)
-            subject = {**found.subject, "resampled": by}
-            items.append(replace(found, subject=subject, words=found.words.replace("whole domains", f"whole {by}s")))
+            items.append(impact_by_cluster(tally, name, RESAMPLED, value, base, by=by))
     if not items:
         why = "fewer than two values have samples to compare"
         items = [not_measured("disparate_impact", {"group": name, "resampled": by}, why)]

@@ -23,7 +23,7 @@ from audit.gates import (
 from audit.groups import MIXED, Reference
 from audit.metrics.association import npmi_gap
 from audit.metrics.estimate import Estimate, Measured, Unmeasurable
-from audit.metrics.impact import best, disparate_impact
+from audit.metrics.impact import Passed, best, disparate_impact
 from audit.metrics.shares import disparity_ratio, share
 from audit.metrics.weighted import effective_size, weighted_share
 from audit.sections_impact import chain_counts, rule_counts
@@ -174,6 +174,8 @@ def _disparate_impact(rule: DisparateImpact, tally: Tally) -> _Asked:
     step = "all rules" if rule.reason is None else rule.reason
     words = f"{{who}} passes {step} {{value}} times as often as {base}"
     nothing = f"{rule.group}: fewer than two values have {LEAST} samples to compare"
+    if base is not None and len(counts) > 1 and (seen := counts.get(base, Passed(0, 0)).seen) < LEAST:
+        figures, nothing = [], too_few(seen, of=f" of {base}, which all are compared with")
     if len(counts) < 2:
         figures = []
     return _Asked("disparate_impact", figures, rule.min, None, words, nothing, in_percent=False)

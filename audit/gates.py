@@ -18,7 +18,7 @@ class DisparateImpact:
     """The pass rate of every value of `group`, over that of `against` (default: the best), is at least `min`.
 
     `reason` is the rule's reason code, None for the chain of all rules. Values with fewer than 30 samples are left
-    out.
+    out; where `against` has fewer, nothing is measurable.
     """
 
     group: str

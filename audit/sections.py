@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from audit.findings import Finding, adjust, finding, not_measured, too_few
+from audit.findings import Finding, adjust, finding, not_measured, number, too_few
 from audit.groups.places import Reference
 from audit.metrics.association import cramers_v, log_odds, npmi_gap, share_given
 from audit.metrics.divergence import concentration, effective_number, entropy, gini, js, kl, total_variation
@@ -19,6 +19,8 @@ from audit.tally import Tally
 
 #: Most values of one group that get a finding each; the rest are in the tally.
 MOST_VALUES = 1000
+#: A cross is judged where its margins make it expect so many samples (Cochran 1954), however many it has.
+EXPECTED = 5
 
 
 def composition(tally: Tally, group: str, outcome: str = "kept") -> list[Finding]:
@@ -129,9 +131,12 @@ def _crossed(cell: Cell, one: str, other: str, outcome: str) -> Finding:
     subject = {"group": one, "value": cell.one, "other": other, "other_value": cell.other, "outcome": outcome}
     if cell.residual is None:
         return not_measured("residual", subject, "one of the two has no sample, or all")
+    if cell.expected < EXPECTED:
+        why = f"{number(cell.expected)} samples are expected of its margins, {EXPECTED} are needed"
+        return not_measured("residual", subject, f"{why}; it has {cell.count:,}")
     words = f"{cell.one} and {cell.other}: {cell.count:,} samples, {cell.expected:,.0f} expected of its margins"
     words += " (fewer than 30: too small to say more)" if cell.small else ""
-    return finding("residual", subject, Estimate(cell.residual, p=cell.p, n=round(cell.expected)), words, least=5)
+    return finding("residual", subject, Estimate(cell.residual, p=cell.p, n=cell.count), words, least=0)
 
 
 def lexicon_rate(tally: Tally, lexicon: str, group: str | None = None, outcome: str = "kept") -> list[Finding]:

@@ -6,12 +6,14 @@ Groups must divide the samples (`Group.overlap` mixed). Samples that fall in sev
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from audit.findings import LEAST, Finding, adjust, finding
+from audit.findings import LEAST, Finding, adjust, finding, not_measured, too_few
 from audit.groups.base import MIXED
 from audit.metrics.bootstrap import by_cluster
+from audit.metrics.estimate import Estimate
 from audit.metrics.impact import (
     Passed,
     amplification,
@@ -109,12 +111,19 @@ def attribution(tally: Tally, group: str, value: str) -> list[Finding]:
 
 
 def impact_by_cluster(
-    tally: Tally, group: str, buckets: str, value: str, against: str, reason: str | None = None
+    tally: Tally,
+    group: str,
+    buckets: str,
+    value: str,
+    against: str,
+    reason: str | None = None,
+    by: str = "domain",
 ) -> Finding:
     """Return a disparate impact whose interval resamples whole buckets of domains, for samples that are not
     independent.
 
-    `buckets` is a group of kind domain and level bucket, crossed with `group` in the tally. No p: read the interval.
+    `buckets` is a group that puts what `by` names into sets, crossed with `group` in the tally. n is the value's own
+    samples, and both values need enough of them. No p: read the interval.
     """
     seen, counted = _outcomes(reason)
     rows = []
@@ -125,10 +134,16 @@ def impact_by_cluster(
             row += [total, _passed(total, tally.both((group, name), (buckets, bucket), counted), reason)]
         rows.append(row)
     counts = np.array(rows, dtype=np.int64).reshape(-1, 4)
-    subject = {"group": group, "value": value, "reason": reason or "chain", "against": against, "resampled": buckets}
+    subject = {"group": group, "value": value, "reason": reason or "chain", "against": against, "resampled": by}
     step = reason or "all rules"
-    words = f"{value} passes {step} {{value}} times as often as {against} ({{interval}}, over whole domains)"
-    return finding("disparate_impact", subject, by_cluster(counts, _ratio), words)
+    words = f"{value} passes {step} {{value}} times as often as {against} ({{interval}}, over whole {by}s)"
+    mine, theirs = int(counts[:, 0].sum()), int(counts[:, 2].sum())
+    if theirs < LEAST:
+        return not_measured("disparate_impact", subject, too_few(theirs, of=f" of {against}"))
+    measured = by_cluster(counts, _ratio)
+    if isinstance(measured, Estimate):
+        measured = replace(measured, n=mine)
+    return finding("disparate_impact", subject, measured, words)
 
 
 def _ratio(sums: np.ndarray) -> float | None:

@@ -21,7 +21,8 @@ def by_cluster(
 
     The cluster bootstrap (Davison & Hinkley 1997, §3.8; Field & Welsh 2007): `counts` (clusters, cells) are summed
     over clusters drawn with replacement. Many small clusters may be put together at random into buckets first (random
-    groups, Wolter 2007, ch. 2). `statistic` takes the sums (cells,) and returns None where it is not defined.
+    groups, Wolter 2007, ch. 2). `statistic` takes the sums (cells,) and returns None where it is not defined. `n` is
+    the sum of all cells: a caller whose cells overlap states its own.
     """
     counts = np.asarray(counts)
     counts = counts[counts.sum(axis=1) > 0]

@@ -138,6 +138,14 @@ def test_a_gate_that_must_surely_hold_does_not_pass_by_an_interval_without_width
     assert judged(DisparateImpact("region", None, 0.88), everybody, surely=True).state == PASS
 
 
+def test_a_named_value_of_too_few_samples_is_nothing_to_compare_with():
+    rule = DisparateImpact("region", None, 0.8, against="A")
+    found = judged(rule, counted(region={"A": (29, 29), "B": (999, 499)}))
+    assert found.state == NOT_MEASURABLE
+    assert "only 29 samples of A, which all are compared with, 30 are needed" in found.words
+    assert judged(rule, counted(region={"A": (30, 30), "B": (999, 499)})).state == FAIL
+
+
 RULES = [
     DisparateImpact("region", None, 0.0),
     DisparateImpact("region", "NSFW", 0.0),

@@ -294,3 +294,34 @@ def test_resampling_domains_widens_the_interval_where_domains_decide():
     assert clustered.value == plain.value
     assert clustered.high - clustered.low > 2 * (plain.high - plain.low)
     assert impact_by_cluster(total, "side", "nothing", "odd", "even").state is State.NOT_MEASURED
+
+
+@pytest.mark.parametrize(("few", "many"), [("odd", "even"), ("even", "odd")])
+def test_resampling_needs_30_samples_of_the_value_and_of_its_base(few, many):
+    sides = [few] * 29 + [many] * 600
+    gone = np.arange(629) % 2 == 0
+    base = planted._table(["x"] * 629, [f"site{i % 60}.org" for i in range(629)], gone, {})
+    side = Group("side", "column", column="side")
+    table = base.append_column("side", pa.array(sides))
+    total = audited(table, [side, Group("bucket", "domain", level="bucket")], [("side", "bucket")])
+    found = impact_by_cluster(total, "side", "bucket", "odd", "even", by="creator")
+    assert found.state is State.NOT_MEASURED
+    assert found.why.startswith("only 29 samples")
+    assert found.subject["resampled"] == "creator"
+    more = table.set_column(table.num_columns - 1, "side", pa.array([few] * 30 + [many] * 599))
+    total = audited(more, [side, Group("bucket", "domain", level="bucket")], [("side", "bucket")])
+    found = impact_by_cluster(total, "side", "bucket", "odd", "even", by="creator")
+    assert (found.state, found.n) == (State.DESCRIBED, 30 if few == "odd" else 599)
+    assert "over whole creators" in found.words
+
+
+def test_a_cross_of_which_too_few_are_expected_says_so_however_many_it_has():
+    counts = {}
+    for (one, other), n in {("a", "x"): 25, ("a", "y"): 15, ("b", "x"): 75, ("b", "y"): 885}.items():
+        counts[Key("g", one, "h", other, "kept")] = n
+        for group, value in (("g", one), ("h", other)):
+            counts[Key(group, value, "", "", "kept")] = counts.get(Key(group, value, "", "", "kept"), 0) + n
+    found = {(f.subject["value"], f.subject["other_value"]): f for f in crossing(Tally(counts), "g", "h")}
+    assert found["a", "x"].why == "4 samples are expected of its margins, 5 are needed; it has 25"
+    assert found["a", "y"].n == 15
+    assert found["b", "y"].n == 885
