@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from filters import environment
 from filters.errors import BadInput
 
 if TYPE_CHECKING:
@@ -22,11 +23,13 @@ def serve(
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0 takes a free one.")] = 8321,
     token: Annotated[
         str | None,
-        typer.Option("--token", envvar="ASSAY_TOKEN", help="Ask for this token; made up where others can reach it."),
+        typer.Option(
+            "--token", envvar=environment.TOKEN, help="Ask for this token; made up where others can reach it."
+        ),
     ] = None,
     trust: Annotated[
         Path | None,
-        typer.Option("--trust", envvar="ASSAY_TRUST", help="Certificates (PEM) of the issuers that are ours."),
+        typer.Option("--trust", envvar=environment.TRUST, help="Certificates (PEM) of the issuers that are ours."),
     ] = None,
 ) -> None:
     """Show the runs below RUNS in a browser. It reads, and never writes there. Ctrl-C stops it."""

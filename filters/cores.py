@@ -9,8 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-#: Set by whoever starts several workers on one machine: the cores of each.
-CORES_VARIABLE = "ASSAY_CORES"
+from filters import environment
 
 _QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
@@ -18,7 +17,7 @@ _QUOTA = Path("/sys/fs/cgroup/cpu.max")
 def available_cores() -> int:
     """Return the number of cores for this process's threads, at least 1."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    limits = [allowed, _granted(_QUOTA), _shared(os.environ.get(CORES_VARIABLE, ""))]
+    limits = [allowed, _granted(_QUOTA), _shared(os.environ.get(environment.CORES, ""))]
     return max(1, min(limit for limit in limits if limit is not None))
 
 

@@ -14,7 +14,7 @@ import sys
 import threading
 from typing import Any
 
-from filters.cores import CORES_VARIABLE
+from filters import environment
 from pipelines.part_report import printed
 
 
@@ -29,7 +29,7 @@ def work_for(control: str, worker: str, cores: int, words: str, log_parts: bool 
         os.dup2(stream.fileno(), sys.stderr.fileno())
     faulthandler.enable()
     # before the work imports the libraries that read them
-    for name in (CORES_VARIABLE, "OMP_NUM_THREADS"):
+    for name in (environment.CORES, "OMP_NUM_THREADS"):
         os.environ[name] = str(cores)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the job decides what an interrupt ends
     threading.Thread(target=_end_with_the_job, daemon=True).start()

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from filters import environment
 from pipelines.commands.common import JsonOption, SetOption, SignerOption, print_json
 
 ConfigArgument = Annotated[Path, typer.Argument(metavar="CONFIG", help="Training configuration (YAML).")]
@@ -60,4 +61,4 @@ def _say(text: str) -> None:
 
 def _first() -> bool:
     """Tell whether this is the first of several processes, or the only one."""
-    return os.environ.get("RANK", "0") == "0"
+    return os.environ.get(environment.RANK, "0") == "0"

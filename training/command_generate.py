@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from filters import environment
 from filters.errors import BadInput
 from filters.people_files import read_text_file
 from pipelines.commands.common import JsonOption, print_json
@@ -52,7 +53,7 @@ def generate(
     watermark_key: Annotated[Path | None, typer.Option("--watermark-key", help="Secret of the marks.")] = None,
     hallmarks: Annotated[
         str | None,
-        typer.Option("--hallmarks", help="Register of issued pictures; else $ASSAY_HALLMARKS, else in DIR."),
+        typer.Option("--hallmarks", help=f"Register of issued pictures; else ${environment.HALLMARKS}, else in DIR."),
     ] = None,
     time_authority: Annotated[
         str | None, typer.Option("--time-authority", metavar="URL", help="Time stamps (RFC 3161).")
@@ -136,7 +137,6 @@ def generate(
     from training.sampling.noise import Shading
     from training.sampling.parts import bases_of, part_of
     from training.sampling.plan import Plan
-    from training.sampling.preparing import REGISTER_VARIABLE
     from training.sampling.sample import Sampler, Settings
     from training.sampling.schedulers import default_guidance, default_kind, default_steps
     from training.sampling.select import require_criteria, selector_of
@@ -170,7 +170,7 @@ def generate(
         _make(out)
         guards, dataset = guards_of(wanted, model, out, stack, _say, worn)
         fair = fair_of(fair_axis, fair_scale, model, dataset, out, _say) if fair_axis is not None else None
-        url = hallmarks or os.environ.get(REGISTER_VARIABLE) or str(out / "hallmarks.sqlite")
+        url = hallmarks or os.environ.get(environment.HALLMARKS) or str(out / "hallmarks.sqlite")
         register = stack.enter_context(open_register(url, create=True))
         source: SourceType = "trainedAlgorithmicMedia" if start is None else "compositeWithTrainedAlgorithmicMedia"
         config = HallmarkConfig(form, claim=ClaimConfig(source_type=source))

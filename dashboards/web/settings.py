@@ -7,10 +7,12 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from filters import environment
+
 
 def cache_folder() -> Path:
     """Return where indexes of runs are kept: `$XDG_CACHE_HOME/assay/dashboard`, else below `~/.cache`."""
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    base = os.environ.get(environment.XDG_CACHE) or str(Path.home() / ".cache")
     return Path(base) / "assay" / "dashboard"
 
 

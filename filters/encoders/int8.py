@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from filters import environment
 from filters.encoders.towers import CausalText
 from filters.errors import BadInput, first_line
 
@@ -33,11 +34,7 @@ _INPUT, _OUTPUT = "assay_rows", "assay_features"
 
 def cache_folder() -> Path:
     """Return the folder that keeps int8 towers: `assay/int8` in the XDG cache home, or `$ASSAY_CACHE/int8`."""
-    if own := os.environ.get("ASSAY_CACHE"):
-        return Path(own) / "int8"
-    # The XDG specification asks to ignore a relative value.
-    home = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(home) if os.path.isabs(home) else Path.home() / ".cache") / "assay" / "int8"
+    return environment.cache_folder("int8")
 
 
 class Int8Towers:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
 
+from filters import environment
 from filters.errors import BadInput, first_line
 
 #: No head is larger than 4 MB.
@@ -21,11 +22,7 @@ TIMEOUT_S = 30.0
 
 def cache_folder() -> Path:
     """Return the folder that keeps heads: `assay/heads` in the XDG cache home, or `$ASSAY_CACHE/heads`."""
-    if own := os.environ.get("ASSAY_CACHE"):
-        return Path(own) / "heads"
-    # The XDG specification asks to ignore a relative value.
-    home = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(home) if os.path.isabs(home) else Path.home() / ".cache") / "assay" / "heads"
+    return environment.cache_folder("heads")
 
 
 def fetch(

@@ -16,7 +16,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from filters import __version__
+from filters import __version__, environment
 from filters.errors import AssayError
 from filters.terminal import quiet_when_closed, tell
 from pipelines.engine import interrupt
@@ -143,7 +143,7 @@ def end(code: int) -> NoReturn:
     thread of torch's gloo that still holds a tensor then aborts the process (pull request 179291 of pytorch), so that
     now and then a refusal ended by SIGABRT, not by 3.
     """
-    if os.environ.get("WORLD_SIZE", "1") in ("", "1"):
+    if os.environ.get(environment.WORLD_SIZE, "1") in ("", "1"):
         sys.exit(code)
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from filters import environment
 from filters.errors import GateRefused
 from filters.terminal import all_printable, tell
 from pipelines.commands.check import RegistryOption
@@ -46,7 +47,9 @@ def check(
     targets: Annotated[list[str], typer.Argument(metavar="URL|FILE...", help="Addresses or files of pictures.")],
     contact: Annotated[
         str | None,
-        typer.Option("--contact", envvar="ASSAY_CONTACT", help="Your mail or web address; sent to the hosts asked."),
+        typer.Option(
+            "--contact", envvar=environment.CONTACT, help="Your mail or web address; sent to the hosts asked."
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -56,7 +59,7 @@ def check(
 
     urls = [target for target in targets if "://" in target]
     if urls and contact is None:
-        raise BadInput(f"{urls[0]}: to ask a host, say who asks: --contact you@example.org (or ASSAY_CONTACT)")
+        raise BadInput(f"{urls[0]}: to ask a host, say who asks: --contact you@example.org (or {environment.CONTACT})")
     asked = iter(inspect_urls(urls, contact or "") if urls else [])
     found = [next(asked) if "://" in target else inspect_file(Path(target)) for target in targets]
     if as_json:

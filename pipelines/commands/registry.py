@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from filters import environment
 from filters.errors import BadInput, GateRefused
 from filters.optout.entries import Draft, Kind, entry_body, read_stamp, stamp
 from filters.terminal import tell
@@ -92,8 +93,8 @@ def import_(
         typer.Option(
             "--ask-spawning",
             metavar="CACHE",
-            help="FILE holds URLs, one a line: ask Spawning's registry about them (key in SPAWNING_OPTS_KEY), "
-            "keep dated answers in CACHE, and append those that are opted out.",
+            help="FILE holds URLs, one a line: ask Spawning's registry about them "
+            f"(key in {environment.SPAWNING_KEY}), keep dated answers in CACHE, and append those that are opted out.",
         ),
     ] = None,
     endpoint: Annotated[str | None, typer.Option("--endpoint", help="Another address of Spawning's API.")] = None,

@@ -19,6 +19,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from filters import environment
 from pipelines.registry.store import Registry, Snapshot
 from pipelines.run.storage import sha256_stream
 
@@ -88,7 +89,7 @@ def index_path(registry: Registry, folder: Path | None = None) -> Path:
     if folder is None and isinstance(beside, Path):
         return beside.with_name(beside.name + ".index")
     if folder is None:
-        cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+        cache = os.environ.get(environment.XDG_CACHE) or str(Path.home() / ".cache")
         folder = Path(cache) / "assay" / "registries"
     return folder / f"{registry.id}.index"
 

@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from filters import environment
 from filters.errors import BadInput, first_line
 from filters.optout.entries import Draft, Kind, read_stamp, stamp
 
-#: Where the public service answers, and the environment variable that holds its key.
+#: Where the public service answers.
 ENDPOINT = "https://opts-api.spawningaiapi.com/api/v2/query/urls/"
-KEY_VARIABLE = "SPAWNING_OPTS_KEY"
 
 #: Most URLs of one call, by the service's rule; fewer where their text is long.
 MAX_URLS = 10_000
@@ -64,7 +64,7 @@ class SpawningClient:
         if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in ("127.0.0.1", "::1")):
             raise BadInput(f"{endpoint}: the key is sent over https only")
         if not key or not key.isascii() or not key.isprintable():
-            raise BadInput(f"no key for the Spawning API; put it into {KEY_VARIABLE}")
+            raise BadInput(f"no key for the Spawning API; put it into {environment.SPAWNING_KEY}")
         self._key = key
         self._endpoint = endpoint
         self._max_age = max_age
@@ -165,11 +165,11 @@ class SpawningClient:
 
 
 def opted_out(file: Path, cache: Path, endpoint: str | None = None) -> list[Draft]:
-    """Return entries for the URLs of a text file (one a line) that are opted out; the key is in `KEY_VARIABLE`.
+    """Return entries for the URLs of a text file (one a line) that are opted out; the key is in `SPAWNING_OPTS_KEY`.
 
     Raises `BadInput` for a file that cannot be read, and as `SpawningClient` does.
     """
-    client = SpawningClient(os.environ.get(KEY_VARIABLE, ""), cache, endpoint or ENDPOINT)
+    client = SpawningClient(os.environ.get(environment.SPAWNING_KEY, ""), cache, endpoint or ENDPOINT)
     try:
         with file.open(encoding="utf-8-sig") as stream:
             return list(client.drafts(line.strip() for line in stream if line.strip()))
@@ -199,5 +199,5 @@ def _calls(urls: list[str]) -> Iterator[list[str]]:
 
 def _advice(code: int) -> str:
     if code in (401, 403):
-        return f"check the key in {KEY_VARIABLE}"
+        return f"check the key in {environment.SPAWNING_KEY}"
     return "try again later; what came before is in the cache" if code == 429 or code >= 500 else "nothing was read"

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from audit.compliance import Problem
+from filters import environment
 from filters.errors import BadInput
 from pipelines.run.directory import MANIFEST, Run
 from pipelines.run.manifest import SIGNATURE
@@ -94,7 +95,7 @@ def operator_key() -> Ed25519PrivateKey:
     It signs what must be signed when no key is named. Of processes that ask for the first time at once, one makes it
     and all get that one. Raises `BadInput` where the folder cannot be written.
     """
-    base = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    base = Path(os.environ.get(environment.XDG_CONFIG) or Path.home() / ".config")
     path = base / "assay" / "operator.pem"
     public = _public_path(path)
     try:

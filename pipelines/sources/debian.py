@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from filters import environment
 from filters.errors import BadInput
 from pipelines.run.storage import sha256_file
 
@@ -43,11 +44,7 @@ class Package:
 
 def default_cache() -> Path:
     """Return the folder that keeps downloaded packages: `assay/debs` in the XDG cache home, or `$ASSAY_CACHE/debs`."""
-    if own := os.environ.get("ASSAY_CACHE"):
-        return Path(own) / "debs"
-    # The XDG specification asks to ignore a relative value.
-    home = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(home) if os.path.isabs(home) else Path.home() / ".cache") / "assay" / "debs"
+    return environment.cache_folder("debs")
 
 
 def find_packages(names: Sequence[str], files: Sequence[Path] = (), cache: Path | None = None) -> list[Package]:

@@ -4,24 +4,25 @@ import os
 
 import pytest
 
-from filters.cores import CORES_VARIABLE, _granted, available_cores
+from filters.cores import _granted, available_cores
+from filters.environment import CORES
 
 
 def test_a_worker_takes_its_share_and_never_more_than_there_is(monkeypatch):
-    monkeypatch.delenv(CORES_VARIABLE, raising=False)
+    monkeypatch.delenv(CORES, raising=False)
     everything = available_cores()
     assert 1 <= everything <= (os.cpu_count() or 1)
-    monkeypatch.setenv(CORES_VARIABLE, "1")
+    monkeypatch.setenv(CORES, "1")
     assert available_cores() == 1
-    monkeypatch.setenv(CORES_VARIABLE, "4096")
+    monkeypatch.setenv(CORES, "4096")
     assert available_cores() == everything
 
 
 @pytest.mark.parametrize("text", ["", "0", "-1", "two", "1.5", "²"])
 def test_a_share_that_is_no_number_is_no_limit(monkeypatch, text):
-    monkeypatch.delenv(CORES_VARIABLE, raising=False)
+    monkeypatch.delenv(CORES, raising=False)
     everything = available_cores()
-    monkeypatch.setenv(CORES_VARIABLE, text)
+    monkeypatch.setenv(CORES, text)
     assert available_cores() == everything
 
 

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from filters.environment import HALLMARKS, TRUST, WATERMARK_KEY
 from filters.errors import BadInput
 
 if TYPE_CHECKING:
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
     from training.hallmark.registry import HallmarkRegistry
     from training.hallmark.verify import Verifier
     from training.hallmark.watermark import Detector
-
-#: Environment variables that name what files are held against.
-TRUST_VARIABLE, KEY_VARIABLE, REGISTRY_VARIABLE = "ASSAY_TRUST", "ASSAY_WATERMARK_KEY", "ASSAY_HALLMARKS"
 
 #: Most bytes of one file that are read.
 _MAX_BYTES = 1 << 30
@@ -45,7 +43,7 @@ def verifier_of(against: Against, stack: ExitStack) -> Verifier:
     from training.hallmark.registry import open_register
     from training.hallmark.verify import Verifier
 
-    url = against.registry or os.environ.get(REGISTRY_VARIABLE)
+    url = against.registry or os.environ.get(HALLMARKS)
     registry = stack.enter_context(open_register(url)) if url else None
     return Verifier(
         anchors=_anchors(against.trust),
@@ -69,7 +67,7 @@ def _anchors(trust: Path | None) -> str:
     """Return the certificates of our issuers, empty where none are named."""
     from cryptography import x509
 
-    named = trust or (Path(os.environ[TRUST_VARIABLE]) if os.environ.get(TRUST_VARIABLE) else None)
+    named = trust or (Path(os.environ[TRUST]) if os.environ.get(TRUST) else None)
     if named is None:
         return ""
     data = read_picture(named)
@@ -85,10 +83,10 @@ def _detectors(against: Against, registry: HallmarkRegistry | None) -> list[Dete
     from training.hallmark.posthoc import RivaGan
     from training.hallmark.watermark import read_key_file
 
-    named = against.watermark_key or (Path(os.environ[KEY_VARIABLE]) if os.environ.get(KEY_VARIABLE) else None)
+    named = against.watermark_key or (Path(os.environ[WATERMARK_KEY]) if os.environ.get(WATERMARK_KEY) else None)
     if named is None:
         if against.model is not None:
-            raise BadInput(f"--model looks for marks, which takes their secret: --watermark-key, or ${KEY_VARIABLE}")
+            raise BadInput(f"--model looks for marks, which takes their secret: --watermark-key, or ${WATERMARK_KEY}")
         return []
     key = read_key_file(named)
     try:
@@ -98,9 +96,7 @@ def _detectors(against: Against, registry: HallmarkRegistry | None) -> list[Dete
     if against.model is None:
         return found
     if registry is None:
-        raise BadInput(
-            f"--model looks for registered pictures: name their register, --registry or ${REGISTRY_VARIABLE}"
-        )
+        raise BadInput(f"--model looks for registered pictures: name their register, --registry or ${HALLMARKS}")
     if any(find_spec(package) is None for package in ("torch", "diffusers")):
         raise BadInput("--model needs more packages: pip install 'assay-data[train]'")
     from training.hallmark.noise_mark import noise_detector

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from filters.environment import HALLMARKS, TRUST, WATERMARK_KEY
 from filters.errors import BadInput
 from filters.terminal import printable
 from pipelines.commands.common import JsonOption, print_json
-from training.hallmark.against import KEY_VARIABLE, REGISTRY_VARIABLE, TRUST_VARIABLE, Against
+from training.hallmark.against import Against
 
 if TYPE_CHECKING:
     from training.hallmark.verify import Report
@@ -20,13 +21,15 @@ if TYPE_CHECKING:
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".avif"}
 
 TrustOption = Annotated[
-    Path | None, typer.Option("--trust", help=f"Certificates (PEM) of our own issuers; else ${TRUST_VARIABLE}.")
+    Path | None, typer.Option("--trust", help=f"Certificates (PEM) of our own issuers; else ${TRUST}.")
 ]
 RegistryOption = Annotated[
     str | None,
-    typer.Option("--registry", help=f"Register of issued hallmarks: file or URL; else ${REGISTRY_VARIABLE}."),
+    typer.Option("--registry", help=f"Register of issued hallmarks: file or URL; else ${HALLMARKS}."),
 ]
-KeyOption = Annotated[Path | None, typer.Option("--watermark-key", help=f"Secret of our marks; else ${KEY_VARIABLE}.")]
+KeyOption = Annotated[
+    Path | None, typer.Option("--watermark-key", help=f"Secret of our marks; else ${WATERMARK_KEY}.")
+]
 WordsOption = Annotated[int, typer.Option("--words", help="Size of the pool of words that pictures are marked with.")]
 ModelOption = Annotated[
     Path | None,

@@ -14,13 +14,11 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from filters.environment import SIGNING_CHAIN, SIGNING_KEY
 from filters.errors import BadInput, first_line
 
 #: Algorithms that files are signed with, by C2PA's names.
 ALGORITHMS = ("es256", "ps256", "ed25519")
-
-#: Environment variables that hold a private key and its certificates in PEM form.
-KEY_VARIABLE, CHAIN_VARIABLE = "ASSAY_SIGNING_KEY", "ASSAY_SIGNING_CHAIN"
 
 #: Stands in the name of every certificate of a development chain; whoever reads a file sees it.
 DEVELOPMENT = "DEVELOPMENT ONLY, NOT FOR RELEASE"
@@ -69,10 +67,10 @@ def key_from_files(key: Path, chain: Path) -> SigningKey:
 
 def key_from_environment() -> SigningKey:
     """Return the key that stands in `ASSAY_SIGNING_KEY` and `ASSAY_SIGNING_CHAIN`. Raises `BadInput`."""
-    key, chain = os.environ.get(KEY_VARIABLE), os.environ.get(CHAIN_VARIABLE)
+    key, chain = os.environ.get(SIGNING_KEY), os.environ.get(SIGNING_CHAIN)
     if not key or not chain:
-        raise BadInput(f"no signing key: set {KEY_VARIABLE} and {CHAIN_VARIABLE}, or name files; try assay keys init")
-    return _in_memory(key.encode(), chain.encode(), f"${KEY_VARIABLE}", f"${CHAIN_VARIABLE}")
+        raise BadInput(f"no signing key: set {SIGNING_KEY} and {SIGNING_CHAIN}, or name files; try assay keys init")
+    return _in_memory(key.encode(), chain.encode(), f"${SIGNING_KEY}", f"${SIGNING_CHAIN}")
 
 
 def key_from_callback(algorithm: str, chain: bytes, call: Callable[[bytes], bytes]) -> SigningKey:

@@ -16,6 +16,7 @@ from PIL import Image
 from filters.decoding import Undecodable, decode
 from filters.encoders.base import Encoder
 from filters.encoders.uri import load_encoder
+from filters.environment import SIGNING_CHAIN, SIGNING_KEY, WATERMARK_KEY
 from filters.errors import BadInput
 from filters.scorers.nsfw import NsfwScorer
 from pipelines.jobs.match import encoder_of, make_matcher
@@ -25,7 +26,7 @@ from pipelines.run.directory import Run, open_run
 from pipelines.run.manifest import read_manifest
 from pipelines.run.recipe_rights import Rights
 from training.hallmark.credentials import Sealer, TimeAuthority
-from training.hallmark.keys import CHAIN_VARIABLE, KEY_VARIABLE, SigningKey, key_from_environment, key_from_files
+from training.hallmark.keys import SigningKey, key_from_environment, key_from_files
 from training.hallmark.watermark import WatermarkKey, read_key_file
 from training.sampling.adapter import Adapter
 from training.sampling.guards import Bounds, Guards
@@ -33,8 +34,6 @@ from training.sampling.model import Model
 from training.sampling.sample import Start
 from training.sampling.seen import seen_by
 from training.sampling.training_looks import training_looks
-
-MARK_KEY_VARIABLE, REGISTER_VARIABLE = "ASSAY_WATERMARK_KEY", "ASSAY_HALLMARKS"
 
 _NO_KEYS = "pictures are always marked and signed; make keys with assay keys init DIR and name them with --keys DIR"
 
@@ -69,7 +68,7 @@ def _signing_key(names: KeyNames) -> SigningKey:
         if not key.exists() or not chain.exists():
             raise BadInput(f"{key if not key.exists() else chain}: no such file; {_NO_KEYS}")
         return key_from_files(key, chain)
-    if not os.environ.get(KEY_VARIABLE) or not os.environ.get(CHAIN_VARIABLE):
+    if not os.environ.get(SIGNING_KEY) or not os.environ.get(SIGNING_CHAIN):
         raise BadInput(f"no signing key: {_NO_KEYS}")
     return key_from_environment()
 
@@ -77,8 +76,8 @@ def _signing_key(names: KeyNames) -> SigningKey:
 def watermark_key(names: KeyNames) -> WatermarkKey:
     """Return the secret of the marks. Raises `BadInput` where there is none."""
     named = names.watermark or (names.folder / "watermark.key" if names.folder else None)
-    if named is None and os.environ.get(MARK_KEY_VARIABLE):
-        named = Path(os.environ[MARK_KEY_VARIABLE])
+    if named is None and os.environ.get(WATERMARK_KEY):
+        named = Path(os.environ[WATERMARK_KEY])
     if named is None:
         raise BadInput(f"no watermark key: {_NO_KEYS}")
     return read_key_file(named)

@@ -18,6 +18,7 @@ from dashboards.web.catalogue import Opened
 from dashboards.web.places import within
 from dashboards.web.query.training_places import RECORD, REFUSALS, REGISTER, Folder, picture_folders, small_json
 from filters.decoding import Undecodable, decode
+from filters.environment import TRUST
 from filters.errors import AssayError, BadInput
 from pipelines.run.directory import MANIFEST
 
@@ -29,9 +30,6 @@ _PAGE, _BYTES, _LOG, _SIDE = 24, 32 << 20, 2 << 20, 256
 
 #: Verdicts and thumbnails that are kept between requests.
 _KEPT = 512
-
-#: Certificates (PEM) of our own issuers, as `assay verify` takes them.
-TRUST = "ASSAY_TRUST"
 
 MEDIA = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
 

@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from filters.environment import SPAWNING_KEY
 from filters.errors import BadInput
 from filters.optout.entries import Kind
 from pipelines.commands import main
@@ -162,7 +163,7 @@ def test_what_came_before_a_failure_is_kept(client, server, monkeypatch):
 
 def test_a_list_of_urls_comes_into_a_registry(server, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(main.COMMANDS, "optout", ("pipelines.commands.registry:registry_app", "Opt-outs."))
-    monkeypatch.setenv(module.KEY_VARIABLE, "secret-key")
+    monkeypatch.setenv(SPAWNING_KEY, "secret-key")
     (tmp_path / "urls.txt").write_text("https://x.org/jane\n\nhttps://x.org/b\n")
     path = str(tmp_path / "r.sqlite")
     more = ["--ask-spawning", str(tmp_path / "cache"), "--endpoint", f"http://127.0.0.1:{server.server_port}/"]
@@ -174,7 +175,7 @@ def test_a_list_of_urls_comes_into_a_registry(server, tmp_path, monkeypatch, cap
     server.answer = lambda urls: (500, b"")
     (tmp_path / "urls.txt").write_text("https://x.org/new\n")
     assert main.invoke(["optout", "import", path, str(tmp_path / "urls.txt"), *more]) == 2
-    monkeypatch.delenv(module.KEY_VARIABLE)
+    monkeypatch.delenv(SPAWNING_KEY)
     assert main.invoke(["optout", "import", path, str(tmp_path / "urls.txt"), *more]) == 2
     assert "secret-key" not in capsys.readouterr().err
 
