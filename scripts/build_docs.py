@@ -1,4 +1,4 @@
-"""Writes the pages that are generated from code: reasons, schemas, recipe, commands.
+"""Writes the pages that are generated from code: reasons, schemas, recipe, training, commands.
 
 Run with `make docs`; `tests/test_docs.py` fails where a page is not what this script writes.
 """
@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from commands_page import commands_page
 from training_page import training_page
 
 from audit.compliance import PROBLEMS
@@ -189,6 +190,7 @@ def pages() -> dict[str, str]:
         "reasons.md": reasons_page(),
         "schemas.md": schemas_page(),
         "checks.md": checks_page(),
+        "commands.md": _GENERATED + commands_page(),
         "document-fields.md": documents_page(),
         "audit-metrics.md": metrics_page(),
         "audit.schema.json": json.dumps(json_schema(), indent=1) + "\n",

@@ -101,7 +101,9 @@ def generate(
     ] = None,
     fair_scale: Annotated[float, typer.Option("--fair-scale", help="How strongly; 1 conditions on the value.")] = 1.0,
     mark: Annotated[Literal["pixels", "noise", "both"], typer.Option("--mark", help="Watermark.")] = "pixels",
-    form: Annotated[Literal["PNG", "JPEG", "WEBP"], typer.Option("--format", case_sensitive=False)] = "PNG",
+    form: Annotated[
+        Literal["PNG", "JPEG", "WEBP"], typer.Option("--format", case_sensitive=False, help="File format.")
+    ] = "PNG",
     batch: Annotated[int, typer.Option("--batch", help="Pictures sampled at once.")] = 4,
     precision: Annotated[
         Literal["fp32", "bf16", "fp16"], typer.Option("--precision", help="Of the denoiser.")

@@ -10,7 +10,7 @@ import typer
 
 from pipelines.sources.openclipart import write_corpus
 
-app = typer.Typer(no_args_is_help=True, help="Sample corpora to try the pipeline on.")
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Sample corpora to try the pipeline on.")
 
 
 @app.callback()

@@ -50,7 +50,9 @@ def _load(name: str) -> Any:
     return typer.main.get_command(alone)
 
 
-app = typer.Typer(cls=_Group, no_args_is_help=True, help="Measure an encoder, a detector or a checkpoint.")
+app = typer.Typer(
+    cls=_Group, add_completion=False, no_args_is_help=True, help="Measure an encoder, a detector or a checkpoint."
+)
 app.command()(dedup)
 
 

@@ -153,7 +153,7 @@ def end(code: int) -> NoReturn:
 
 
 def invoke(arguments: list[str]) -> int:
-    """Run one command; return its exit code: 0, 2 bad input, 3 refused, 4 too many failures, 130 interrupted."""
+    """Run one command; return its exit code, one of `EXIT_CODES`."""
     click_error = _click_exception()
     try:
         result = app(arguments, standalone_mode=False)
