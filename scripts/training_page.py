@@ -14,13 +14,13 @@ _HEAD = """# Training
     pip install 'assay-data[train]'
     assay train examples/train/demo.yaml --data runs/demo --out runs/demo-model
 
-The same command again goes on from the newest checkpoint; after the end it says where the result lies. `--set a.b=c`
-overrides a key, `--json` prints the result for programs, `--registry` names the opt-out registry where the recipe
-does not, `--public-key FILE` the key that must have signed the dataset's manifest. Exit codes: 0 done; 2 bad
-configuration, data, disk or memory, in one line; 3 the check says no; 4 too many unreadable samples, or numbers that
-are no longer finite after one way back; 130 interrupted, after a checkpoint. Of several processes the first alone
-asks the gate and writes; where that ends it by one of these codes, all end by it, and where the first fails by
-anything else, the others end with 1.
+The same command again goes on from the newest checkpoint; after the end it says where the result lies. `--set
+a.b=c` overrides a key, `--json` prints the result for programs, `--registry` names the opt-out registry where the
+recipe does not, `--public-key FILE` the key that must have signed the dataset's manifest; all options:
+[commands](commands.md#assay-train). Exit codes: 0 done; 2 bad configuration, data, disk or memory, in one line; 3
+the check says no; 4 too many unreadable samples, or numbers that are no longer finite after one way back; 130
+interrupted, after a checkpoint. Of several processes the first alone asks the gate and writes; where that ends it
+by one of these codes, all end by it, and where the first fails by anything else, the others end with 1.
 
 ## What happens
 

@@ -43,6 +43,28 @@ def test_every_reason_is_documented():
     assert [reason for reason in Reason if f"`{reason.value}`" not in page] == []
 
 
+def test_variables_that_tests_and_scripts_read_are_documented():
+    from filters.environment import VARIABLES
+
+    told = (ROOT / "CONTRIBUTING.md").read_text() + (ROOT / "README.md").read_text()
+    files = [path for folder in ("tests", "scripts", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
+    code = "".join(path.read_text() for path in [*files, ROOT / "Makefile"])
+    named = set(re.findall(r"\bASSAY_[A-Z_]+\b", code)) - VARIABLES.keys()
+    own = {"ASSAY_TEST_HARM"}  # set by the tests themselves
+    assert sorted(name for name in named - own if name not in told) == []
+
+
+def test_links_of_the_pages_exist():
+    for page in (ROOT / "docs").glob("*.md"):
+        for target, anchor in re.findall(r"\]\((?!http)([\w./-]*)(?:#([\w-]+))?\)", page.read_text()):
+            linked = page.parent / target if target else page
+            assert linked.exists(), f"{page.name}: {target}"
+            if anchor:
+                heads = re.findall(r"^#+ (.+)$", linked.read_text(), re.MULTILINE)
+                anchors = {re.sub(r"[^\w -]", "", head).lower().replace(" ", "-") for head in heads}
+                assert anchor in anchors, f"{page.name}: {target}#{anchor}"
+
+
 def test_links_and_commands_of_the_readme_exist():
     from pipelines.commands.main import COMMANDS
 
