@@ -51,7 +51,7 @@ class HostChannels:
         rsl: tuple[Document, ...] = (),
         host: str = "",
     ) -> HostPolicy:
-        """Return the policy of one host (`host` with its port, for RSL) from its documents; None: not asked for."""
+        """Return the policy of one host (`host`: its origin, for RSL) from its documents; None: not asked for."""
         return HostPolicy(self, robots, tdmrep, ai_txt, rsl, host)
 
 
@@ -71,7 +71,7 @@ class HostPolicy:
         self._policy = channels.policy
         self._barred = robots is not None and robots.state is Fetched.UNREACHABLE
         readers = self._readers(channels, robots, tdmrep, ai_txt)
-        readers += [RslChannel(channels.agents[0]).compile(document, host.lower()) for document in rsl]
+        readers += [RslChannel(channels.agents[0]).compile(document, host) for document in rsl]
         self._active: list[Reader] = [reader for reader in readers if reader is not NOTHING]
         self._remembered: dict[tuple[Key, ...], Decision] = {}
         self.rsl_urls: tuple[str, ...] = robots_links(robots, channels.agents[0])

@@ -16,6 +16,7 @@ from filters.optout.patterns import PathIndex, path_of
 from filters.optout.readers import Constant, Key, Reader, Voice
 from filters.optout.rsl_links import MEDIA_TYPE, rsl_urls
 from filters.optout.rsl_terms import NotRsl, Terms, parse_rsl
+from filters.optout.urls import read_address
 
 NAME = "rsl"
 SPEC = "RSL 1.0 (RSL-SPEC-1.0, 2025-12-10)"
@@ -26,7 +27,8 @@ class _RslReader:
     """The terms of one document for one host; `url=""` stands for whatever the document was attached to."""
 
     def __init__(self, terms: Sequence[Terms], host: str, voice: Voice) -> None:
-        own = [found for found in terms if _for_host(found.url, host)]
+        place = _place(host)
+        own = [found for found in terms if _for_host(found.url, place)]
         self._everywhere = sorted((t for t in own if t.pattern is None), key=lambda t: _RANKS.index(t.verdict))
         spoken = [(t.pattern, t) for t in own if t.pattern is not None and t.verdict is not Verdict.UNKNOWN]
         silent = [(t.pattern, t) for t in own if t.pattern is not None and t.verdict is Verdict.UNKNOWN]
@@ -48,13 +50,22 @@ class _RslReader:
         )
 
 
-def _for_host(url: str, host: str) -> bool:
-    """Return whether a `url` attribute can mean a resource of `host`: a path, or a URL of that host."""
+def _for_host(url: str, place: str) -> bool:
+    """Return whether a `url` attribute can mean a resource at `place`: a path, or a URL of that host and port."""
     try:
-        netloc = urlsplit(url).netloc.lower()
+        netloc = urlsplit(url).netloc
     except ValueError:
         return False
-    return not netloc or not host or netloc == host or (netloc.startswith("*.") and host.endswith(netloc[1:]))
+    if not netloc or not place:
+        return True
+    named = _place(url)
+    return named == place or (named.startswith("*.") and place.endswith(named[1:]))
+
+
+def _place(origin: str) -> str:
+    """Return host and port as they are compared: punycode, no user, no default port; empty where there is no host."""
+    address = read_address(origin)
+    return address.key.rpartition("://")[2].partition("/")[0] if address else ""
 
 
 @dataclass(frozen=True)
@@ -66,7 +77,7 @@ class RslChannel:
     spec: str = SPEC
 
     def compile(self, document: Document, host: str = "") -> Reader:
-        """Return the reader of one document for pictures of `host` (with its port, lower case; empty: any)."""
+        """Return the reader of one document for pictures of `host`: its origin or one of its URLs; empty: any."""
         voice = Voice(self.name, self.spec, document)
         if document.state is not Fetched.FOUND:
             return Constant((voice.unreadable("An RSL licence is named and could not be fetched: unlicensed."),))
@@ -77,10 +88,7 @@ class RslChannel:
 
     def read(self, evidence: Evidence) -> list[Signal]:
         """Return the signals of all documents, and one for each licence that is named and was not captured."""
-        try:
-            host = urlsplit(evidence.url or "").netloc.lower()
-        except ValueError:
-            host = ""
+        host = evidence.url or ""
         path = path_of(evidence.url or "")
         said: list[Signal] = []
         for document in evidence.rsl:

@@ -86,7 +86,7 @@ def _terms(content: Element) -> Terms:
 
 def _path(url: str) -> str:
     """Return the path of a `url` attribute, wildcards kept."""
-    found = re.match(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*", url)
+    found = re.match(r"(?:[A-Za-z][A-Za-z0-9+.-]*:)?//[^/?#]*", url)
     path = url[found.end() :] if found else url
     return path if path.startswith(("/", "*")) else "/" + path
 

@@ -54,7 +54,7 @@ class Judge:
         rsl: Sequence[Document] = (),
     ) -> HostPolicy:
         """Compile one origin's documents; None is a document that was not asked for."""
-        return self.hosts.compile(robots, tdmrep, ai_txt, tuple(rsl), origin.authority)
+        return self.hosts.compile(robots, tdmrep, ai_txt, tuple(rsl), str(origin))
 
     def answer(self, evidence: Evidence) -> list[Signal]:
         """Read an answer's header fields, or a page's fields and HTML; licences that they name are left aside."""

@@ -49,7 +49,7 @@ from pipelines.run.schema_fetch import DOWNLOADS as SCHEMA
 from pipelines.run.storage import Store
 from pipelines.sources.url import DOWNLOADS, member_name
 
-VERSION = "1"
+VERSION = "2"
 
 #: Reasons that the registry gives before a picture is asked for.
 NAMED = (Reason.REGISTRY_OPT_OUT, Reason.CREATOR_NAMED)

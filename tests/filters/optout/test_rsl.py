@@ -86,6 +86,27 @@ def test_contents_of_other_hosts_do_not_apply():
     assert [s.verdict for s in read(rsl(content(NO_AI, "https://*.org/")))] == [D]
 
 
+@pytest.mark.parametrize(
+    ("url", "stated"),
+    [
+        ("https://a.org/x.jpg", "https://a.org:443/"),
+        ("https://a.org:443/x.jpg", "https://a.org/"),
+        ("http://a.org/x.jpg", "HTTP://A.org:80"),
+        ("https://a.org:8080/x.jpg", "https://a.org:8080/"),
+        ("https://a.org/x.jpg", "https://user@a.org./"),
+        ("https://a.org/x.jpg", "//a.org/"),
+        ("https://xn--mnchen-3ya.de/x.jpg", "https://münchen.de/"),
+        ("https://www.xn--mnchen-3ya.de/x.jpg", "https://*.münchen.de/"),
+        ("https://[::1]/x.jpg", "https://[0::1]:443/"),
+    ],
+)
+def test_one_host_in_two_spellings_is_one_host(url, stated):
+    licence = Document(NAME, rsl(content(NO_AI, stated)))
+    assert [s.verdict for s in RslChannel().read(Evidence(url=url, rsl=(licence,)))] == [D]
+    for other in ("https://a.org:81/x.jpg", "https://a.org.example/x.jpg", "https://münchen.de.example/x.jpg"):
+        assert RslChannel().read(Evidence(url=other, rsl=(licence,))) == []
+
+
 def test_outside_its_namespace_a_licence_can_only_refuse():
     assert [s.verdict for s in read(rsl(content(NO_AI), attributes=""))] == [D]
     assert [s.verdict for s in read(rsl(content(f"<license>{PERMIT}</license>"), attributes=""))] == [U]

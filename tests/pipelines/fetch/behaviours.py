@@ -63,10 +63,16 @@ _OK = _picture(("Content-Type", "image/png"))
 _NO = "OPTED_OUT"
 _UNREAD = "OPT_OUT_UNREADABLE"
 _DENY_ALL = "User-agent: *\nDisallow: /\n"
-_RSL_NO = (
-    b'<rsl xmlns="https://rslstandard.org/rsl"><content url="/"><license>'
-    b'<prohibits type="usage">ai-train</prohibits></license></content></rsl>'
-)
+
+
+def _rsl_no(url: str) -> bytes:
+    return (
+        f'<rsl xmlns="https://rslstandard.org/rsl"><content url="{url}"><license>'
+        '<prohibits type="usage">ai-train</prohibits></license></content></rsl>'
+    ).encode()
+
+
+_RSL_NO = _rsl_no("/")
 _RSL_LINK = ("Link", '</license.xml>; rel="license"; type="application/rsl+xml"')
 
 
@@ -100,6 +106,8 @@ def known_beforehand() -> Iterator[Case]:
     yield denied("aipref-path", _robots("User-agent: *\nAllow: /\nContent-Usage: /pic train-ai=n\n"))
     yield denied("content-signal", _robots("User-agent: *\nContent-Signal: search=yes, ai-train=no\nAllow: /\n"))
     yield denied("rsl", {**_robots("License: http://rsl.test/license.xml\n"), "/license.xml": Reply(body=_RSL_NO)})
+    whole = Reply(body=_rsl_no("http://rsl-whole-url.test/"))
+    yield denied("rsl-whole-url", {**_robots("License: /license.xml\n"), "/license.xml": whole})
     yield denied("rsl-gone", _robots("License: http://rsl-gone.test/license.xml\n"), _UNREAD)
     yield denied("rsl-private", _robots("License: http://10.0.0.1/license.xml\n"), _UNREAD)
     tdm = '[{"location": "/pic*", "tdm-reservation": 1}]'
