@@ -21,9 +21,12 @@ from filters.optout.urls import Address, canonical_host, domain_keys, prefix_key
 #: Columns of a samples table that are read. A table without one of them is refused: it would match nothing.
 COLUMNS = ("uid", "url", "page_url", "domain", "creator", "caption", "sha256")
 
+#: Where redirects from `url` ended; read where the table has it.
+FINAL_URL = "final_url"
+
 #: Sources that say enough about the picture itself for a grant: the page that shows it, one of several creators
 #: or a name in a caption do not.
-_GRANTING = frozenset({"url", "creator", "sha256"})
+_GRANTING = frozenset({"url", FINAL_URL, "creator", "sha256"})
 
 #: Hosts whose keys are kept between samples; hosts repeat.
 _MAX_HOSTS = 65_536
@@ -66,7 +69,7 @@ class KeyFinder:
             raise ValueError(f"the samples have no column {', '.join(missing)}")
         keys: list[Key] = []
         if {"url", "url_prefix", "domain"} & set(self.wanted):
-            for source in ("url", "page_url"):
+            for source in ("url", *({FINAL_URL} & set(samples.column_names)), "page_url"):
                 for row, text in enumerate(samples.column(source).to_pylist()):
                     address = read_address(text) if text else None
                     if address:

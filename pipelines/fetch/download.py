@@ -10,7 +10,7 @@ import asyncio
 import random
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import IO
@@ -23,7 +23,7 @@ from filters.optout.hash_lists import HarmfulHashes
 from filters.reasons import Reason
 from pipelines.fetch.client import Answer, Bounds, Client
 from pipelines.fetch.evidence import EvidenceStore, Policy, policy_of
-from pipelines.fetch.failures import STATUS, Failure
+from pipelines.fetch.failures import BY_REGISTRY, STATUS, Failure
 from pipelines.fetch.judge import Judge
 from pipelines.fetch.policy_cache import Policies, PolicyCache
 from pipelines.fetch.politeness import Hosts
@@ -103,11 +103,14 @@ class Downloader:
         settings: Fetch,
         max_bytes: int,
         harmful: HarmfulHashes | None = None,
+        named: Callable[[str], Awaitable[Reason | None]] | None = None,
     ) -> None:
+        """`named` gives the reason by which a registry names an address that a redirect leads to."""
         self._client, self._hosts, self._cache = client, hosts, cache
         self._judge, self._evidence, self._settings = judge, evidence, settings
         self._max_bytes = max_bytes
         self._harmful = harmful
+        self._named = named
         self._pages: OrderedDict[str, asyncio.Task[_Page]] = OrderedDict()
 
     async def fetch(self, address: str | None, page: str | None) -> Outcome:
@@ -198,7 +201,15 @@ class Downloader:
                 raise Failure(
                     failure.reason, f"redirects to {str(place)[:200]}: {failure.detail}", answer.status, answer.headers
                 ) from None
+            await self._refuse_named(url, answer.status)
         raise Failure(Reason.HTTP_ERROR, f"more than {self._settings.redirects} redirects", answer.status, final=True)
+
+    async def _refuse_named(self, url: URL, status: int) -> None:
+        """Raise `Failure` for a redirect to what the registry names; a list's own addresses were looked up before."""
+        reason = await self._named(str(url)) if self._named else None
+        if reason is not None:
+            detail = f"redirects to {str(url)[:200]}: named by the opt-out registry; that was not asked for"
+            raise Failure(reason, detail, status, final=True)
 
     def _heads(self, status: int, headers: Headers, trail: _Trail) -> None:
         """Read an answer's header before its body. Raises `Failure` where it forbids the picture."""
@@ -261,6 +272,8 @@ class Downloader:
             if answer.status == 429 or not (200 <= answer.status < 300 or 400 <= answer.status < 500):
                 raise Failure(Reason.HTTP_ERROR, f"HTTP status {answer.status}", answer.status)
         except Failure as failure:
+            if failure.reason in BY_REGISTRY:
+                raise Failure(failure.reason, f"the page {failure.detail}", final=True) from None
             facts = self._missing(page, failure).facts
             if failure.reason is Reason.OPTED_OUT and failure.http_status is not None:
                 # the page's own header reserves it: that is a statement, not a gap

@@ -9,6 +9,9 @@ from filters.reasons import Reason
 OK, OPT_OUT, REFUSED, NETWORK, HTTP, SIZE, DECODE = "ok", "opt_out", "refused", "network", "http", "size", "decode"
 HARMFUL = "harmful"
 
+#: Reasons that the opt-out registry gives before anything is asked for.
+BY_REGISTRY = (Reason.REGISTRY_OPT_OUT, Reason.CREATOR_NAMED)
+
 #: The class of each reason that a fetch can end with.
 STATUS = {
     None: OK,

@@ -24,9 +24,6 @@ import pyarrow as pa
 
 from filters.errors import BadInput
 from filters.optout.hash_lists import HarmfulHashes, load_hash_lists
-from filters.optout.judging import rights_masks
-from filters.reasons import BY_CODE, Reason
-from filters.rules import mask, primary_codes
 from pipelines.engine import Engine, run_parts
 from pipelines.fetch.addresses import Network
 from pipelines.fetch.client import Client
@@ -35,24 +32,19 @@ from pipelines.fetch.evidence import EvidenceStore
 from pipelines.fetch.judge import Judge
 from pipelines.fetch.policy_cache import PolicyCache
 from pipelines.fetch.politeness import Hosts
-from pipelines.fetch.table import RETRIES, denied, download_row, listed_failure, listed_samples, retried
+from pipelines.fetch.table import RETRIES, denied, download_row, listed_failure, retried
 from pipelines.jobs.lists import ARTEFACT as LISTS_ARTEFACT
 from pipelines.jobs.lists import slice_list
-from pipelines.jobs.match import key_matches
-from pipelines.jobs.rights import policy_of
+from pipelines.jobs.named import Named
 from pipelines.progress import Meter, shown
 from pipelines.run.directory import Run
 from pipelines.run.parts import PartWriter, fingerprint, finished, part_name, read_marker, read_table
 from pipelines.run.recipe_fetch import Fetch
-from pipelines.run.schema import SIGNALS
 from pipelines.run.schema_fetch import DOWNLOADS as SCHEMA
 from pipelines.run.storage import Store
 from pipelines.sources.url import DOWNLOADS, member_name
 
 VERSION = "2"
-
-#: Reasons that the registry gives before a picture is asked for.
-NAMED = (Reason.REGISTRY_OPT_OUT, Reason.CREATOR_NAMED)
 
 #: Parts that one loop may have under way at once; bounds memory and unnamed files.
 UNIT = 8
@@ -118,16 +110,19 @@ class FetchParts:
         async with Client(settings, self.network, _folder(store), on_disk=harmful is None) as client:
             cache = PolicyCache(client, hosts, self.judge, evidence, settings)
             limit = self.run_dir.recipe.limits.max_image_bytes
-            downloader = Downloader(client, hosts, cache, self.judge, evidence, settings, limit, harmful)
+            named = await asyncio.get_running_loop().run_in_executor(None, Named.of, self.run_dir)
+            downloader = Downloader(
+                client, hosts, cache, self.judge, evidence, settings, limit, harmful, named.address if named else None
+            )
             running: list[asyncio.Task[None]] = []
             for part in parts:
                 while hosts.busy >= settings.connections and not any(_broken(task) for task in running):
                     await asyncio.sleep(_LOOK)
-                running.append(asyncio.ensure_future(self._part(part, downloader)))
+                running.append(asyncio.ensure_future(self._part(part, downloader, named)))
                 await asyncio.sleep(_LOOK)
             await _all(running)
 
-    async def _part(self, part: int, downloader: Downloader) -> None:
+    async def _part(self, part: int, downloader: Downloader, named: Named | None) -> None:
         wanted = self.wanted(part)
         if self.which is None and finished(self.run_dir.store, part_name(DOWNLOADS, part, ""), wanted):
             return
@@ -136,7 +131,8 @@ class FetchParts:
         with tempfile.TemporaryFile(dir=_folder(self.run_dir.store)) as spool:
             filled = _Rows(read_table(self.run_dir.store, part_name(LISTS_ARTEFACT, part)).to_pylist(), spool)
             await loop.run_in_executor(None, self._carry, part, wanted, filled)
-            await loop.run_in_executor(None, self._deny, filled)
+            if named is not None:
+                await loop.run_in_executor(None, _deny, filled, named)
             todo = filled.todo()
             if self.which is not None and not todo:
                 return
@@ -177,20 +173,6 @@ class FetchParts:
                 if row.get("sha256") == hashlib.sha256(data).hexdigest():
                     filled.add(positions[row["row"]], row, io.BytesIO(data))
 
-    def _deny(self, filled: _Rows) -> None:
-        """Settle the rows that the registry names by address, maker or caption: they are never asked for."""
-        positions = filled.todo()
-        table = listed_samples([filled.listed[position] for position in positions], self.run_dir.recipe.input.fields)
-        matches = key_matches(self.run_dir, table)
-        if matches.num_rows == 0:
-            return
-        uids = table.column("uid").combine_chunks()
-        masks = rights_masks(uids, SIGNALS.empty_table(), matches, policy_of(self.run_dir.recipe.rights))
-        for at, code in enumerate(primary_codes(masks & mask(*NAMED)).cast(pa.string()).to_pylist()):
-            if code is not None:
-                listed = filled.listed[positions[at]]
-                filled.add(positions[at], download_row(listed, denied(BY_CODE[code])), None)
-
     def _publish(self, part: int, wanted: str, filled: _Rows) -> None:
         """Write the part's files: pictures, rows, marker. Killed in between, the rows tell what is whole."""
         store, archive_name = self.run_dir.store, part_name(DOWNLOADS, part, ".tar")
@@ -215,6 +197,14 @@ class FetchParts:
                 "evidence": evidence,
             },
         )
+
+
+def _deny(filled: _Rows, named: Named) -> None:
+    """Settle the rows that the registry names by address, maker or caption: they are never asked for."""
+    positions = filled.todo()
+    for position, reason in zip(positions, named.rows([filled.listed[at] for at in positions]), strict=True):
+        if reason is not None:
+            filled.add(position, download_row(filled.listed[position], denied(reason)), None)
 
 
 async def _row(filled: _Rows, position: int, downloader: Downloader, meter: Meter) -> None:

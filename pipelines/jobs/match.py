@@ -15,11 +15,11 @@ import pyarrow.compute as pc
 
 from filters.errors import BadInput
 from filters.optout.grants import raw_key
-from filters.optout.matching import COLUMNS
 from pipelines.engine import Engine, run_parts
 from pipelines.jobs.rights import match_facts, scored_files, without_embedding
 from pipelines.registry.matcher import Bounds, Matcher
 from pipelines.registry.reviews import Pair, queue
+from pipelines.registry.samples import samples_to_match
 from pipelines.registry.store import Registry, Snapshot, open_registry
 from pipelines.run.directory import REGISTRY, Run
 from pipelines.run.parts import PartWriter, fingerprint, finished, part_name
@@ -27,7 +27,7 @@ from pipelines.run.recipe_rights import Rights
 from pipelines.run.schema import MATCHES
 from pipelines.run.signing import load_public
 
-VERSION = "2"
+VERSION = "3"
 
 
 def pin(run: Run, snapshot: Snapshot) -> None:
@@ -78,7 +78,7 @@ def encoder_of(run: Run) -> str | None:
 
 def matches_of(run: Run, matcher: Matcher, index: int, rows: list[int] | None = None) -> pa.Table:
     """Return the match rows of one part's samples, or of some of its rows. Raises `BadInput` without PDQ hashes."""
-    samples = run.table("samples", index, list(COLUMNS))
+    samples = samples_to_match(run, index)
     take = pa.array(range(samples.num_rows) if rows is None else rows, pa.int64())
     pdq = embeddings = None
     if matcher.needs_pictures:
@@ -184,11 +184,16 @@ def key_matches(run: Run, samples: pa.Table) -> pa.Table:
 
     `samples` has the columns of `filters.optout.matching.COLUMNS`. Empty where no registry is pinned.
     """
-    snapshot = pinned(run)
-    if snapshot is None or run.recipe.rights.registry is None:
-        return MATCHES.empty_table()
-    rights = run.recipe.rights
-    return _matcher(rights.model_dump_json(), snapshot, None, trusted_keys(rights)).match(samples)
+    matcher = key_matcher(run)
+    return MATCHES.empty_table() if matcher is None else matcher.match(samples)
+
+
+def key_matcher(run: Run) -> Matcher | None:
+    """Return what matches samples by their keys alone with the pinned registry; None where none is pinned."""
+    snapshot, rights = pinned(run), run.recipe.rights
+    if snapshot is None or rights.registry is None:
+        return None
+    return _matcher(rights.model_dump_json(), snapshot, None, trusted_keys(rights))
 
 
 def match(run: Run, engine: Engine) -> None:

@@ -25,7 +25,6 @@ from filters.encoders.precision import is_rounded, precision_error, probe
 from filters.encoders.uri import parse_uri
 from filters.errors import BadInput
 from filters.optout.judging import rights_masks
-from filters.optout.matching import COLUMNS
 from filters.reasons import Reason
 from filters.registry import HEADS, SCORERS
 from filters.rules import AnyRule, mask, primary_codes
@@ -42,6 +41,7 @@ from pipelines.jobs.rights import policy_of
 from pipelines.jobs.scoring import Raw, Scored, draft_side, drafts, scattered, score_batch
 from pipelines.jobs.statistics import load_statistics, statistics
 from pipelines.progress import Meter, shown
+from pipelines.registry.samples import samples_to_match
 from pipelines.run.directory import Run
 from pipelines.run.parts import PartWriter, fingerprint, finished, part_name
 from pipelines.run.recipe import HeadChoices
@@ -140,7 +140,7 @@ def with_reserved(run: Run, index: int) -> pa.Table:
     By its own signals, or by an entry of the registry that names its address, maker or hash.
     """
     samples = run.table("samples", index)
-    matches = key_matches(run, samples.select(list(COLUMNS)))
+    matches = key_matches(run, samples_to_match(run, index))
     uids = samples.column("uid").combine_chunks()
     masks = rights_masks(uids, run.table("signals", index), matches, policy_of(run.recipe.rights))
     return samples.append_column("reserved", primary_codes(masks & mask(*UNSEEN)).cast(pa.string()))

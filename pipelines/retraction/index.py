@@ -15,13 +15,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from filters.optout.entries import Kind
-from filters.optout.matching import COLUMNS, KeyFinder
+from filters.optout.matching import KeyFinder
+from pipelines.registry.samples import samples_to_match
 from pipelines.run.directory import Run
 from pipelines.run.parquet_stream import parquet_of
 from pipelines.run.parts import PartWriter, fingerprint, finished, part_name
 from pipelines.run.schema import KEYS, check_version
 
-VERSION = "2"
+VERSION = "3"
 ARTEFACT = "index"
 
 #: Kinds of key that samples are looked up by.
@@ -102,7 +103,7 @@ def _sorted(run: Run, parts: list[int], starts: dict[int, int]) -> pa.Table:
     hashes, positions = [np.empty(0, dtype=np.uint64)], [np.empty(0, dtype=np.int64)]
     finder = KeyFinder(KEY_KINDS)
     for part in parts:
-        found = finder.find(run.table("samples", part, list(COLUMNS)))
+        found = finder.find(samples_to_match(run, part))
         hashes.append(np.array([key_hash(key.key) for key in found], dtype=np.uint64))
         positions.append(np.array([key.row for key in found], dtype=np.int64) + starts[part])
     both = np.concatenate(hashes), np.concatenate(positions)

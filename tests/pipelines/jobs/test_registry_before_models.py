@@ -5,22 +5,30 @@ import sys
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from making import sample, write_recipe, write_tar
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "fetch"))
 
 from behaviours import PATH, png
-from many_hosts import Reply, Server
+from many_hosts import Reply, Server, redirect
 from url_runs import ENGINE, QUICK, write_list
 
 from filters.optout.entries import Draft, Kind
 from pipelines.commands.main import invoke
 from pipelines.fetch.addresses import Network
+from pipelines.jobs.apply import apply
+from pipelines.jobs.balance import balance
+from pipelines.jobs.decide import decide
+from pipelines.jobs.dedup import dedup
 from pipelines.jobs.fetch import fetch
+from pipelines.jobs.finish import finish
 from pipelines.jobs.ingest import ingest
-from pipelines.jobs.match import pin_registry
-from pipelines.registry.store import create_registry
-from pipelines.run.directory import create_run, open_run
+from pipelines.jobs.match import match, pin_registry
+from pipelines.jobs.retract import Keys
+from pipelines.jobs.score import score
+from pipelines.registry.store import create_registry, open_registry
+from pipelines.run.directory import Run, create_run, open_run
 from pipelines.run.recipe import load_recipe
 
 
@@ -57,21 +65,72 @@ def test_a_row_that_the_registry_names_is_never_asked_for(tmp_path, registry):
         for host in hosts
     ]
     rows[3]["caption"] = "a thing by Artist 1"
+    run, asked = ingested(tmp_path, rows, hosts, registry)
+    found = [row["failure"] for row in run.table("samples", 0).to_pylist()]
+    assert found == [None, "REGISTRY_OPT_OUT", "REGISTRY_OPT_OUT", "CREATOR_NAMED"]
+    assert asked == {"one.test"}
+
+
+def test_a_redirect_to_what_the_registry_names_is_not_followed(tmp_path, registry):
+    hosts = {
+        "short.test": {PATH: redirect(f"http://www.two.test{PATH}", 301)},
+        "twice.test": {PATH: redirect("/next"), "/next": redirect(f"http://two.test{PATH}")},
+        "shown.test": {PATH: Reply(body=png(1)), "/page": redirect("http://two.test/page")},
+        "plain.test": {PATH: redirect("/next"), "/next": Reply(body=png(2))},
+        "two.test": {PATH: Reply(body=png(3)), "/page": Reply(body=b"<p>")},
+        "www.two.test": {PATH: Reply(body=png(4))},
+    }
+    rows = [
+        {
+            "url": f"http://{host}{PATH}",
+            "caption": host,
+            "page_url": "http://shown.test/page" if "shown" in host else "",
+        }
+        for host in list(hosts)[:4]
+    ]
+    run, asked = ingested(tmp_path, rows, hosts, registry, pages=True)
+    found = [row["failure"] for row in run.table("samples", 0).to_pylist()]
+    assert found == ["REGISTRY_OPT_OUT"] * 3 + [None]
+    assert asked == {"short.test", "twice.test", "shown.test", "plain.test"}
+
+
+def test_a_later_opt_out_finds_a_picture_by_where_its_redirect_ended(tmp_path, registry):
+    hosts = {
+        "short.test": {PATH: redirect(f"http://late.test{PATH}", 302)},
+        "late.test": {PATH: Reply(body=png(1))},
+        "plain.test": {PATH: Reply(body=png(2))},
+    }
+    rows = [{"url": f"http://{host}{PATH}", "caption": host} for host in ("short.test", "plain.test")]
+    run, _ = ingested(tmp_path, rows, hosts, registry)
+    score(run, ENGINE)
+    match(run, ENGINE)
+    dedup(run)
+    decide(run)
+    balance(run, ENGINE)
+    finish(run)
+    with open_registry(registry) as opened:
+        opened.append([Draft(Kind.URL_PREFIX, "https://late.test/"), Draft(Kind.DOMAIN, "else.test")])
+    apply(run, None, Keys(Ed25519PrivateKey.generate()))
+    run = open_run(run.store.url)
+    assert [row["primary_reason"] for row in run.table("ledger", 0).to_pylist()] == ["REGISTRY_OPT_OUT", None]
+    assert [row["detail"] for row in run.table("matches", 0).to_pylist()] == ["final_url: late.test"]
+
+
+def ingested(folder, rows, hosts, registry, **settings) -> tuple[Run, set[str]]:
+    """Return a run over a list whose rows were asked for, and the hosts that were asked anything."""
     body = {
         "version": 1,
         "name": "urls",
-        "input": {"kind": "url", "path": str(write_list(tmp_path / "list.csv", rows))},
+        "input": {"kind": "url", "path": str(write_list(folder / "list.csv", rows))},
         "limits": {"max_failures": 1.0},
-        "scorers": ["size"],
-        "fetch": QUICK,
+        "scorers": ["size", "hashes"],
+        "fetch": {**QUICK, **settings},
         "rights": {"registry": registry},
     }
-    (tmp_path / "r.yaml").write_text(json.dumps(body))
-    run = create_run(str(tmp_path / "run"), load_recipe(tmp_path / "r.yaml"))
+    (folder / "r.yaml").write_text(json.dumps(body))
+    run = create_run(str(folder / "run"), load_recipe(folder / "r.yaml"))
     pin_registry(run)
     with Server(hosts) as server:
         fetch(run, ENGINE, Network(server.names(), frozenset({"127.0.0.1"})))
     ingest(run, ENGINE)
-    found = [row["failure"] for row in run.table("samples", 0).to_pylist()]
-    assert found == [None, "REGISTRY_OPT_OUT", "REGISTRY_OPT_OUT", "CREATOR_NAMED"]
-    assert {request.host for request in server.log} == {"one.test"}
+    return run, {request.host for request in server.log}
