@@ -6,6 +6,7 @@ dictionary, or no `y` or `n`, says nothing: that is the drafts' own rule (vocab-
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 import http_sf
@@ -21,19 +22,47 @@ SPEC = "draft-ietf-aipref-vocab-08, draft-ietf-aipref-attach-05"
 CATEGORY = "train-ai"
 #: Names of the training category, or of one that holds it, in drafts 00 to 05, and `ai-use` of today.
 LEGACY = ("train-genai", "ai-use", "bots", "all", "tdm", "ai", "genai")
+#: A member of a dictionary, known to be one, whose value is the token `n`.
+_REFUSAL = re.compile(r"[ \t]*([a-z0-9_.*-]+)=n[ \t]*(?:;|\Z)")
+_PIECE = re.compile(r'"(?:[^"\\]|\\.)*"|[(),]|[^"(),]+')
 #: Longest statement that is read, in characters.
 MAX_LENGTH = 16_384
 
 
 def preferences(statement: str) -> dict[str, Verdict]:
-    """Return the stated preference of each category: `y` allows, `n` refuses; empty where it is no dictionary."""
-    if len(statement) > MAX_LENGTH:
+    """Return the stated preference of each category: `y` allows, `n` refuses; empty where it is no dictionary.
+
+    Of equal keys the last counts (RFC 9651 §4.2), but any refusal stands: a cache may have joined the fields of
+    several parties into one line.
+    """
+    found = _stated(statement)
+    if found is None:
         return {}
+    refusals = (_REFUSAL.match(member) for member in _members(statement))
+    return {**found, **{refusal[1]: Verdict.DENY for refusal in refusals if refusal}}
+
+
+def _members(statement: str) -> list[str]:
+    """Return the members of a dictionary: what stands between commas outside strings and inner lists."""
+    members, depth = [""], 0
+    for piece in _PIECE.findall(statement):
+        depth += (piece == "(") - (piece == ")")
+        if piece == "," and not depth:
+            members.append("")
+        else:
+            members[-1] += piece
+    return members
+
+
+def _stated(statement: str) -> dict[str, Verdict] | None:
+    """Return the preferences of a dictionary as RFC 9651 reads it; None where it is none."""
+    if len(statement) > MAX_LENGTH:
+        return None
     try:
         parsed = http_sf.parse(statement.strip(" \t").encode("ascii"), tltype="dictionary")
     # the parser raises plain ValueError, OverflowError and others for some dates and numbers out of range
     except (http_sf.StructuredFieldError, ValueError, ArithmeticError, LookupError, TypeError):
-        return {}
+        return None
     found = {}
     for key, member in parsed.items():
         value = member[0] if isinstance(member, tuple) else member
@@ -56,8 +85,8 @@ USAGE_KIND = Kind(USAGE, "Content-Usage", judge)
 def judge_fields(values: list[str]) -> Verdict:
     """Return what all `Content-Usage` fields of one answer say.
 
-    As one dictionary (RFC 9651 §4.2) the last of two equal keys would win, so that a later field could undo an
-    earlier refusal. Several fields may come from several parties: a refusal in any one of them stands.
+    They are one dictionary (RFC 9651 §4.2), but several fields may come from several parties: one that is no
+    dictionary does not undo the refusal in another.
     """
     if any(judge(value) is Verdict.DENY for value in values):
         return Verdict.DENY

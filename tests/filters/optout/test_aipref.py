@@ -27,7 +27,7 @@ def robots(text: str, path: str, own: str = "assay") -> list[Verdict]:
         ("search=n", U),
         # vocab: what gives no preference
         ('train-ai=y, train-ai, search=n, search="n"', U),
-        ('train-ai=y, train-ai="n", train-genai=n, train-genai, all=n, all=()', U),
+        ('train-ai=y, train-ai="n", train-genai=y, train-genai, all=y, all=()', U),
         ("train-ai;allow=n, train-ai=y", A),
         ("train-ai=n;exceptions=cc-cr", D),
         ("train-ai=?0", U),
@@ -38,7 +38,6 @@ def robots(text: str, path: str, own: str = "assay") -> list[Verdict]:
         ("train-ai=y, X=n", U),
         ("train-ai=y,", U),
         ("train-ai=y; train-ai=n", A),  # the second is a parameter
-        ("train-ai=n, train-ai=y", A),  # the last of two equal keys
         ("train-ai=y, train-ai=n", D),
         ("unknown=n, other=y", U),
         ("  train-ai=n  ", D),
@@ -56,6 +55,23 @@ def robots(text: str, path: str, own: str = "assay") -> list[Verdict]:
 )
 def test_statement(statement, verdict):
     assert judge(statement) is verdict
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        *("train-ai=n, train-ai=y", "train-ai=n,train-ai=y;a=1", "train-ai=n, search=y, train-ai", "all=n, all=()"),
+        *('x="a, b \\" (", train-ai=n, train-ai=y', 'x=("," 1), train-ai=n, train-ai=y'),
+    ],
+)
+def test_a_refusal_stands_where_fields_were_joined_into_one_line(statement):
+    assert judge(statement) is D
+    assert judge_fields([statement]) is D
+
+
+@pytest.mark.parametrize("statement", ['x="train-ai=n, train-ai=n", train-ai=y', "train-ai=n, train-ai=y, 1", "n, y="])
+def test_a_comma_in_a_string_parts_nothing_and_what_is_no_dictionary_says_nothing(statement):
+    assert judge(statement) is (A if '"' in statement else U)
 
 
 def test_categories_are_kept_apart():
