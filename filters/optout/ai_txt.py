@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from urllib.parse import unquote
 
 from filters.optout.agents import listed, obeyed
 from filters.optout.base import Document, Evidence, Signal, Verdict
-from filters.optout.patterns import Pattern
+from filters.optout.patterns import Pattern, canonical
 from filters.optout.readers import NOTHING, Key, Reader, Voice, ask, compiled
 from filters.optout.robots import ALLOW, DISALLOW, Line, RobotsFile, parse_robots
 from filters.optout.robots_rules import AgentRules, Rule
@@ -20,7 +21,8 @@ from filters.optout.robots_rules import AgentRules, Rule
 NAME = "ai.txt"
 SPEC = "Spawning ai.txt (2023-05)"
 _MAX_SIGNALS = 20
-_ESCAPE = re.compile("%[0-9a-f]{2}")
+#: A run of escaped octets that are not ASCII, in the canonical spelling.
+_ESCAPED = re.compile("(?:%[89A-F][0-9A-F])+")
 
 
 def ai_rules(lines: Iterable[Line]) -> list[Rule]:
@@ -29,11 +31,20 @@ def ai_rules(lines: Iterable[Line]) -> list[Rule]:
     for line in lines:
         if line.key not in (ALLOW, DISALLOW) or not line.value:
             continue
-        value = line.value.lower()
+        value = line.value
         if line.key == DISALLOW and value[0] not in "/*":
             value = f"*{value}"
-        rules.append(Rule(Pattern.parse(value), int(line.key == DISALLOW), line))
+        pattern = Pattern.parse(value)
+        pattern = replace(pattern, pieces=tuple(map(_lower, pattern.pieces)))
+        rules.append(Rule(pattern, int(line.key == DISALLOW), line))
     return rules
+
+
+def _lower(text: str) -> str:
+    """Return canonical text with all its letters in lower case, the escaped ones too, in the canonical spelling."""
+    if "%" not in text:
+        return text.lower()
+    return canonical(_ESCAPED.sub(lambda found: unquote(found[0], errors="surrogateescape"), text).lower())
 
 
 class _AiTxtReader:
@@ -43,7 +54,7 @@ class _AiTxtReader:
 
     def key(self, path: str) -> Key:
         """Return which rules win on the path, in lower case."""
-        return self.rules.key(_ESCAPE.sub(lambda found: found.group().upper(), path.lower()))
+        return self.rules.key(_lower(path))
 
     def signals(self, key: Key) -> tuple[Signal, ...]:
         """Return one `deny` for each rule that refuses, one `unknown` for an Allow that binds us."""

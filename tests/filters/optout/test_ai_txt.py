@@ -36,6 +36,17 @@ def test_extension_in_any_case_and_escapes():
     assert read("User-Agent: *\nDisallow: /ü/\n", "/%C3%BC/a.jpg") == [D]
 
 
+@pytest.mark.parametrize("rule", ["/Été/", "/ÉTÉ/*.jpg$", "/%C3%89t%c3%a9/", "/été/%41.JPG", "été/"])
+@pytest.mark.parametrize("path", ["/Été/a.jpg", "/%C3%89T%C3%89/A.jpg", "/%c3%a9t%c3%a9/%61.jpg"])
+def test_letters_that_are_not_ascii_count_in_any_case_and_spelling(rule, path):
+    assert read(f"User-Agent: *\nDisallow: {rule}\n", path) == [D]
+
+
+def test_an_escaped_mark_and_octets_that_are_no_text_mean_themselves():
+    assert read("User-Agent: *\nDisallow: /%2a/%ff\n", "/%2A/%FFx") == [D]
+    assert read("User-Agent: *\nDisallow: /%2a/%ff\n", "/a/%FFx") == []
+
+
 def test_states():
     for state, unreadable in ((Fetched.ABSENT, []), (Fetched.UNREACHABLE, [True])):
         found = AiTxtChannel().read(Evidence(url="https://example.org/", ai_txt=Document("a", state=state)))
