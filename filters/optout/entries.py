@@ -20,7 +20,7 @@ import numpy as np
 from filters.errors import BadInput
 from filters.iso_time import read_time
 from filters.optout.names import name_entry
-from filters.optout.urls import domain_entry, prefix_entry, url_entry
+from filters.optout.urls import domain_entry, prefix_entry, refuse_wildcards, url_entry
 
 #: Longest value (an embedding of 4,096 dimensions fits), longest other text, most aliases.
 MAX_VALUE = 65_536
@@ -155,7 +155,7 @@ def read_stamp(text: str) -> datetime:
 
 
 def check_texts(draft: Draft) -> None:
-    """Refuse texts that are too long or hold control characters. Raises `BadInput`."""
+    """Refuse texts that are too long or hold control characters, and wildcards that are none. Raises `BadInput`."""
     if draft.aliases and draft.kind is not Kind.CREATOR:
         raise BadInput(f"only a creator has aliases, not a {draft.kind.value}")
     if len(draft.aliases) > MAX_ALIASES:
@@ -168,6 +168,8 @@ def check_texts(draft: Draft) -> None:
     for text in (draft.requester, draft.basis, *draft.aliases):
         _check_text(text, MAX_TEXT)
     _check_text(draft.note, MAX_TEXT, "\n\t")
+    if draft.kind in (Kind.URL, Kind.URL_PREFIX) and "*" in draft.value:
+        refuse_wildcards(draft.value, draft.kind is Kind.URL_PREFIX)
 
 
 def _check_text(text: str, limit: int = MAX_VALUE, allowed: str = "") -> None:

@@ -216,6 +216,26 @@ def prefix_entry(value: str) -> str:
     return path
 
 
+def refuse_wildcards(value: str, prefix: bool) -> None:
+    """Refuse a `*` that reads as a wildcard and is none: such an entry would never match. Raises `BadInput`.
+
+    A prefix may end with one behind a slash (or `?`, `&`), where it says nothing more. In the path of one address it
+    is a character like any other. New entries are asked, keys are not: what is in a registry must stay readable.
+    """
+    if prefix:
+        text = value.strip()
+        text = text[:-1] if text.endswith(("/*", "?*", "&*")) else text
+        if "*" in text:
+            raise BadInput(
+                f"{_shown(value)}: * is no wildcard here, and such a prefix would match nothing; "
+                "name a folder (https://host/path/) or a domain"
+            )
+        return
+    address = read_address(value)
+    if address is not None and "*" in address.host:
+        raise BadInput(f"{_shown(value)}: * is no wildcard here; for a host with all below it name its domain")
+
+
 def _entry_address(value: str) -> Address:
     address = read_address(value)
     if address is None or "://" in address.key:

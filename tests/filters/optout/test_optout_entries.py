@@ -9,6 +9,7 @@ from datetime import datetime, timedelta, timezone
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,6 +26,7 @@ from filters.optout.entries import (
     stamp,
     true_hash,
 )
+from filters.optout.grants import sign_grant
 
 AT = datetime(2026, 11, 21, 12, 0, 0, 123_456, tzinfo=timezone.utc)
 ZERO = "0" * 64
@@ -96,11 +98,37 @@ def test_times_are_kept_in_utc_to_the_millisecond():
         (Kind.CREATOR, "Jane \x9b2J"),
         (Kind.DOMAIN, " "),
         (Kind.URL, "https://example.org/" + "a" * 70_000),
+        (Kind.URL, "https://*.example.org/a.jpg"),
+        (Kind.URL_PREFIX, "https://example.org/img*"),
+        (Kind.URL_PREFIX, "https://example.org/*/x"),
+        (Kind.URL_PREFIX, "https://example.org/**"),
+        (Kind.URL_PREFIX, "https://example.org/view?id=*"),
+        (Kind.URL_PREFIX, "https://*.example.org/x/"),
+        (Kind.URL_PREFIX, "https://example.org*"),
     ],
 )
 def test_what_is_no_entry_is_refused(kind, value):
     with pytest.raises(BadInput):
         entry(kind, value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "key"),
+    [
+        (Kind.URL, "https://example.org/*.jpg", "url:example.org/*.jpg"),
+        (Kind.URL_PREFIX, "https://example.org/a/*", "url_prefix:example.org/a"),
+        (Kind.URL_PREFIX, "https://example.org/a?*", "url_prefix:example.org/a"),
+        (Kind.URL_PREFIX, "https://example.org/a?b=1&*", "url_prefix:example.org/a?b=1"),
+    ],
+)
+def test_a_star_that_ends_a_prefix_or_belongs_to_one_address_is_taken(kind, value, key):
+    assert entry(kind, value).keys == (key,)
+
+
+def test_a_grant_that_names_a_pattern_stays_readable():
+    covers = [(Kind.URL_PREFIX, "https://example.org/img*")]
+    value = sign_grant(covers, Ed25519PrivateKey.generate(), licensor="A", licensee="B")
+    assert entry(Kind.GRANT, value).keys == ("url_prefix:example.org/img",)
 
 
 def test_texts_are_bounded_and_aliases_belong_to_creators():
