@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import secrets
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 
@@ -82,6 +86,8 @@ def add(
     with open_registry(registry) as opened:
         appended = opened.append(drafts)
         _print_appended(opened.database.shown, appended.first, appended.last, appended.snapshot.hash, as_json)
+    for literal in (address for address in url or [] if "*" in address):
+        tell(f"note: {literal[:200]}: --url names one address, in which * stands for itself", stream=sys.stderr)
 
 
 @registry_app.command("import")
@@ -128,13 +134,32 @@ def export(
             write(opened.entries(), sys.stdout)
             return
         try:
-            with out.open("x", encoding="utf-8", newline="") as stream:
+            with _new_file(out) as stream:
                 count = write(opened.entries(), stream)
         except FileExistsError:
             raise BadInput(f"{out}: there is a file already; choose another name") from None
         except OSError as error:
             raise BadInput(f"{out}: cannot be written ({error.strerror})") from None
     print(f"{out}: {count} entries", file=sys.stderr)
+
+
+@contextmanager
+def _new_file(path: Path) -> Iterator[TextIO]:
+    """Give a stream whose text appears as `path` when the block ends well, and not at all when it fails or is killed.
+
+    Raises `FileExistsError` where there is a file of that name already, and `OSError`.
+    """
+    if os.path.lexists(path):
+        raise FileExistsError
+    temporary = path.with_name(f".{path.name}-{os.getpid()}-{secrets.token_hex(4)}")
+    try:
+        with temporary.open("x", encoding="utf-8", newline="") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.rename(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 @registry_app.command("list")

@@ -141,6 +141,29 @@ def test_csv_goes_out_and_in(assay, path, tmp_path):
     assert printed(assay("verify", path, "--json"))["seq"] == 4
 
 
+def test_an_export_that_fails_leaves_no_file(assay, path, tmp_path):
+    assay("add", path, "--domain", "x.org", "--domain", "y.org")
+    with sqlite3.connect(path) as connection:
+        connection.execute("DROP TRIGGER optout_entries_no_update")
+        connection.execute("UPDATE optout_entries SET aliases = '{' WHERE seq = 2")
+    before = sorted(tmp_path.iterdir())
+    for more in ((), ("--json",)):
+        code, _, err = assay("export", path, "--out", tmp_path / "out.csv", *more)
+        assert (code, len(err.splitlines())) == (2, 1)
+        assert sorted(tmp_path.iterdir()) == before
+    (tmp_path / "link").symlink_to(tmp_path / "nothing")
+    assert assay("export", path, "--out", tmp_path / "link")[0] == 2
+    assert (tmp_path / "link").is_symlink()
+
+
+def test_a_star_in_an_address_is_said_to_be_no_wildcard(assay, path):
+    code, out, err = assay("add", path, "--url-prefix", "https://x.org/img*")
+    assert (code, out) == (2, "")
+    assert "no wildcard" in err
+    assert "stands for itself" in assay("add", path, "--url", "https://x.org/*.jpg")[2]
+    assert assay("add", path, "--url", "https://x.org/1.jpg", "--url-prefix", "https://x.org/img/*")[2] == ""
+
+
 def test_verify_says_no_with_exit_code_3(assay, path):
     assay("add", path, "--domain", "x.org", "--domain", "y.org")
     good = printed(assay("verify", path, "--json"))
