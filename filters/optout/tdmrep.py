@@ -59,21 +59,26 @@ class _FileReader:
         patterns = zip(self._rules, self._verdicts, strict=True)
         self._index = PathIndex([_pattern(rule["location"], verdict) for rule, verdict in patterns])
         self._voice = voice
+        # what such a rule reserves cannot be told
+        placeless = [rule for rule in rules if isinstance(rule, dict) and not isinstance(rule.get("location"), str)]
+        lost = any(file_verdict(rule.get("tdm-reservation")) is Verdict.DENY for rule in placeless)
+        self._lost = (voice.unreadable(f"A rule of {PATH} reserves rights and names no location."),) if lost else ()
 
     def key(self, path: str) -> Key:
         """Return the number of the first rule that matches."""
         return (self._index.first(path),)
 
     def signals(self, key: Key) -> tuple[Signal, ...]:
-        """Return what that rule says; nothing without one."""
+        """Return what that rule says, and that the file is not whole where one that reserves has no location."""
         place = key[0]
         if place < 0:
-            return ()
+            return self._lost
         verdict, rule = self._verdicts[place], self._rules[place]
         policy = rule.get("tdm-policy")
         stated = {name: rule[name] for name in ("location", "tdm-reservation", "tdm-policy") if name in rule}
         raw = json.dumps({name: value if isinstance(value, _PLAIN) else "…" for name, value in stated.items()})
-        return (self._voice.say(verdict, raw, _sentence(verdict, f"Rule {place + 1} of {PATH}", policy)),)
+        said = self._voice.say(verdict, raw, _sentence(verdict, f"Rule {place + 1} of {PATH}", policy))
+        return (said,) if verdict is Verdict.DENY else (said, *self._lost)
 
 
 def _pattern(location: str, verdict: Verdict) -> Pattern:

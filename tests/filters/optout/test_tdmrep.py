@@ -69,6 +69,17 @@ def test_values_of_the_file(value, verdict):
     assert verdicts([{"location": "/", "tdm-reservation": value}]) == [verdict]
 
 
+@pytest.mark.parametrize("named", [{"location": ["/a", "/b"]}, {"location": None}, {"Location": "/"}, {}])
+def test_a_reservation_without_a_usable_location_makes_the_file_unreadable(named):
+    rule = {**named, "tdm-reservation": 1}
+    (signal,) = read([rule])
+    assert (signal.verdict, signal.unreadable) == (U, True)
+    others = [{"location": "/a", "tdm-reservation": 1}, {"location": "/", "tdm-reservation": 0}]
+    assert verdicts([rule, *others]) == [D]
+    assert [(s.verdict, s.unreadable) for s in read([*others, rule], "/x")] == [(A, False), (U, True)]
+    assert verdicts([{**named, "tdm-reservation": 0}, 7, []]) == []
+
+
 @pytest.mark.parametrize("value", ["yes", [1], {}, 10**300, 1e300])
 def test_odd_values_of_the_file_are_unset(value):
     assert verdicts([{"location": "/", "tdm-reservation": value}]) == [U]
