@@ -15,7 +15,7 @@ from filters.optout.resolution import Resolution, ResolutionPolicy, resolve
 from filters.optout.robots import crawl_delay, parse_robots
 from filters.optout.robots_channel import AccessReader, RobotsChannel
 from filters.optout.rsl import RslChannel
-from filters.optout.rsl_links import robots_links
+from filters.optout.rsl_links import MAX_LINKS, robots_links
 from filters.optout.tdmrep import TdmRepChannel
 from filters.reasons import Reason
 
@@ -71,10 +71,10 @@ class HostPolicy:
         self._policy = channels.policy
         self._barred = robots is not None and robots.state is Fetched.UNREACHABLE
         readers = self._readers(channels, robots, tdmrep, ai_txt)
-        readers += [RslChannel(channels.agents[0]).compile(document, host) for document in rsl]
+        readers += RslChannel(channels.agents).of_host(robots, rsl, host)
         self._active: list[Reader] = [reader for reader in readers if reader is not NOTHING]
         self._remembered: dict[tuple[Key, ...], Decision] = {}
-        self.rsl_urls: tuple[str, ...] = robots_links(robots, channels.agents[0])
+        self.rsl_urls: tuple[str, ...] = robots_links(robots, channels.agents)[:MAX_LINKS]
         found = robots is not None and robots.state is Fetched.FOUND
         self.crawl_delay: float | None = (
             crawl_delay(parse_robots(robots.body), channels.agents[0]) if robots is not None and found else None

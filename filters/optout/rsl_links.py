@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from urllib.parse import urljoin, urlsplit
 
-from filters.optout.agents import OWN_TOKEN
+from filters.optout.agents import obeyed
 from filters.optout.base import Document, Evidence, Fetched, Headers, header_values
 from filters.optout.html_tags import Tag
 from filters.optout.pages import evidence_tags
-from filters.optout.robots import LICENSE, Line, RobotsFile, parse_robots
+from filters.optout.robots import LICENSE, Line, parse_robots
 
 MEDIA_TYPE = "application/rsl+xml"
-#: Most licences that one source may name; a host with more is not read to the end.
+#: Most licences that are fetched for one source; what names more is not read to the end, and counts as unreadable.
 MAX_LINKS = 8
 _MAX_LENGTH = 16_384
 _MAX_URL = 2048
@@ -21,17 +21,30 @@ _LINK = re.compile(r"<([^<>]{1,2048})>([^<]*)")
 _PARAMETER = re.compile(r";[ \t]*(rel|type)[ \t]*=[ \t]*(?:\"([^\"]*)\"|([^\s;,\"]*))", re.IGNORECASE)
 
 
-def robots_links(robots: Document | None, agent: str = OWN_TOKEN) -> tuple[str, ...]:
-    """Return the licence URLs of a robots.txt: those of our group, else the global ones, else any at all."""
+def robots_links(robots: Document | None, agents: Sequence[str]) -> tuple[str, ...]:
+    """Return the licence URLs of a robots.txt for `agents`, the own token first; one over `MAX_LINKS` for any more.
+
+    Those of our group, else the global ones, else any at all. Where none is addressed to us by name, those of the
+    other agents follow (see `links_for_others`).
+    """
     if robots is None or robots.state is not Fetched.FOUND:
         return ()
     file = parse_robots(robots.body)
-    lines = file.lines_for(agent, LICENSE) or _global(file) or [line for g in file.groups for line in g.lines]
-    return _absolute((line.value for line in lines if line.key == LICENSE), robots.url)
+    own, everywhere = file.lines_for(agents[0], LICENSE), _licences(file.outside)
+    lines = own or everywhere or [line for group in file.groups for line in _licences(group.lines)]
+    if not (own and file.named(agents[0])):
+        places = dict.fromkeys(place for agent in agents[1:] for place in file.named(agent))
+        lines = [*lines, *(line for place in places for line in _licences(file.groups[place].lines))]
+    return _absolute((line.value for line in lines), robots.url)
 
 
-def _global(file: RobotsFile) -> list[Line]:
-    return [line for line in file.outside if line.key == LICENSE]
+def links_for_others(robots: Document | None, agents: Sequence[str]) -> frozenset[str]:
+    """Return the licence URLs of a robots.txt that bind crawlers for training data and not us: they only refuse."""
+    return frozenset(robots_links(robots, agents)) - frozenset(robots_links(robots, agents[:1]))
+
+
+def _licences(lines: Iterable[Line]) -> list[Line]:
+    return [line for line in lines if line.key == LICENSE]
 
 
 def header_links(headers: Headers, base: str) -> tuple[str, ...]:
@@ -51,11 +64,14 @@ def page_links(found: Iterable[Tag], base: str) -> tuple[str, ...]:
     return _absolute((tag.get("href") for tag in links if "license" in tag.get("rel").lower().split()), base)
 
 
-def rsl_urls(evidence: Evidence, agent: str = OWN_TOKEN) -> tuple[str, ...]:
-    """Return all licence URLs that the evidence names, each once; the fetcher puts them into `Evidence.rsl`."""
+def rsl_urls(evidence: Evidence, agents: Sequence[str] | None = None) -> tuple[str, ...]:
+    """Return the licence URLs that the evidence names, each once, one over `MAX_LINKS` of each source at most.
+
+    The fetcher puts the first `MAX_LINKS` into `Evidence.rsl`.
+    """
     page = evidence.page.url if evidence.page is not None else ""
     named = (
-        *robots_links(evidence.robots, agent),
+        *robots_links(evidence.robots, agents or obeyed()),
         *header_links(evidence.headers, evidence.url or ""),
         *header_links(evidence.page_headers, page),
         *page_links(evidence_tags(evidence), page),
@@ -73,4 +89,6 @@ def _absolute(targets: Iterable[str], base: str) -> tuple[str, ...]:
             continue
         if plain:
             found.setdefault(url)
-    return tuple(found)[:MAX_LINKS]
+        if len(found) > MAX_LINKS:
+            break
+    return tuple(found)

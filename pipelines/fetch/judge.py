@@ -15,7 +15,7 @@ from filters.optout.host_policy import HostChannels, HostPolicy
 from filters.optout.meta_robots import MetaRobotsChannel
 from filters.optout.resolution import Resolution, ResolutionPolicy, resolve
 from filters.optout.rsl import RslChannel
-from filters.optout.rsl_links import rsl_urls
+from filters.optout.rsl_links import MAX_LINKS, rsl_urls
 from filters.optout.tdmrep import TdmRepChannel
 from filters.optout.x_robots import DirectivePolicy, XRobotsChannel
 from filters.reasons import Reason
@@ -43,7 +43,7 @@ class Judge:
             ContentSignalChannel(agents),
             MetaRobotsChannel(directives),
         )
-        return cls(HostChannels(agents, policy), channels, RslChannel(agents[0]))
+        return cls(HostChannels(agents, policy), channels, RslChannel(agents))
 
     def policy(
         self,
@@ -61,8 +61,8 @@ class Judge:
         return [signal for channel in self.channels for signal in channel.read(evidence)]
 
     def licence_urls(self, evidence: Evidence) -> tuple[str, ...]:
-        """Return the licence documents that an answer names."""
-        return rsl_urls(evidence, self.licences.agent)
+        """Return the licence documents that an answer names, as many as are read of it."""
+        return rsl_urls(evidence, self.licences.agents)[:MAX_LINKS]
 
     def licensed(self, evidence: Evidence) -> list[Signal]:
         """Read the licences of `evidence.rsl`; one that is named and not there counts as unreadable."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from filters.optout.base import Document, Evidence, Fetched, Verdict
+from filters.optout.host_policy import HostChannels
 from filters.optout.rsl import RslChannel
-from filters.optout.rsl_links import rsl_urls
+from filters.optout.rsl_links import MAX_LINKS, rsl_urls
 
 D, A, U = Verdict.DENY, Verdict.ALLOW, Verdict.UNKNOWN
 HOST = "https://example.org"
@@ -147,12 +148,38 @@ def test_named_and_not_obtained_is_unlicensed():
         ("License: /g\nUser-agent: assay\nAllow: /\nLicense: /own\nUser-agent: b\nLicense: /b\n", [f"{HOST}/own"]),
         ("License: /g\nUser-agent: b\nLicense: /b\nAllow: /\n", [f"{HOST}/g"]),
         ("User-agent: b\nDisallow: /\n\nLicense: /end\n", [f"{HOST}/end"]),
+        ("License: /g\nUser-agent: GPTBot\nUser-agent: CCBot\nLicense: /d\nAllow: /\n", [f"{HOST}/g", f"{HOST}/d"]),
+        ("User-agent: *\nLicense: /g\nAllow: /\nUser-agent: CCBot\nLicense: /d", [f"{HOST}/g", f"{HOST}/d"]),
+        ("User-agent: assay\nAllow: /\nLicense: /own\nUser-agent: GPTBot\nLicense: /d\n", [f"{HOST}/own"]),
         ("License: ftp://a.example/x\nLicense: http://[\nLicense: javascript:x\n", []),
     ],
 )
 def test_licences_named_by_robots_txt(robots, expected):
     evidence = Evidence(url=HOST, robots=Document(f"{HOST}/robots.txt", robots.encode()))
     assert list(rsl_urls(evidence)) == expected
+
+
+def test_a_licence_for_other_crawlers_refuses_and_does_not_permit():
+    robots = Document(f"{HOST}/robots.txt", b"License: /g\nUser-agent: GPTBot\nLicense: /d\n")
+    silent = rsl(content("<license></license>"))
+    for licences, verdict in ((NO_AI, D), (f"<license>{PERMIT}</license>", U)):
+        named = (Document(f"{HOST}/g", silent), Document(f"{HOST}/d", rsl(content(licences))))
+        found = RslChannel().read(Evidence(url=HOST, robots=robots, rsl=named))
+        assert [signal.verdict for signal in found] == [U, verdict]
+        assert list(HostChannels().compile(robots, rsl=named, host=HOST).decide(HOST).signals) == found
+
+
+def test_more_licences_than_are_read_count_as_unreadable():
+    robots = Document(f"{HOST}/robots.txt", "".join(f"License: /{n}\n" for n in range(MAX_LINKS + 2)).encode())
+    policy = HostChannels().compile(robots)
+    assert policy.rsl_urls == tuple(f"{HOST}/{n}" for n in range(MAX_LINKS))
+    assert [signal.unreadable for signal in policy.decide(HOST).signals] == [True]
+    assert not policy.decide(HOST).allowed_to_fetch
+    link = '; rel="license"; type="application/rsl+xml"'
+    headers = tuple(("Link", f"</{n}>{link}") for n in range(MAX_LINKS + 2))
+    fetched = tuple(Document(f"{HOST}/{n}", rsl(content(f"<license>{PERMIT}</license>"))) for n in range(MAX_LINKS))
+    found = RslChannel().read(Evidence(url=HOST, headers=headers, rsl=fetched))
+    assert [signal.unreadable for signal in found] == [False] * MAX_LINKS + [True]
 
 
 def test_licences_named_by_headers_and_page():
