@@ -32,7 +32,7 @@ from pipelines.run.parts import part_name
 
 #: Raised where the index's tables change; an index of another version is made again. Reasons stand in it by their
 #: place in the list of reasons, so the list is part of the version.
-VERSION = (4, *(reason.value for reason in Reason))
+VERSION = (5, *(reason.value for reason in Reason))
 
 #: Characters of a caption that are searched and shown in galleries; a sample's own page shows all.
 CAPTION = 1000

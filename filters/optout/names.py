@@ -7,6 +7,7 @@ the `creator` column alone.
 
 from __future__ import annotations
 
+import html
 import re
 import unicodedata
 from collections.abc import Iterator
@@ -49,9 +50,10 @@ _TRIGGER = re.compile(
     r"|©|\(c\)|&copy;",
     re.IGNORECASE,
 )
-_FILLER = frozenset(
+_TITLES = frozenset(("mr", "mrs", "ms", "miss", "dr", "sir", "dame", "lady", "lord", "prof", "professor"))
+_FILLER = _TITLES | frozenset(
     {"c", "the", "artist", "artists", "painter", "photographer", "illustrator", "sculptor", "designer", "master"}
-    | {"famous", "great", "late", "mr", "mrs", "ms", "dr", "sir", "dame", "lady", "lord", "prof", "professor"}
+    | {"famous", "great", "late"}
 )
 #: Fillers behind which a single word is rather a thing than a name: "by the Tower".
 _NO_TITLE = frozenset({"c", "the", "famous", "great", "late"})
@@ -62,7 +64,8 @@ _STOP = frozenset(
     | {"an", "oil", "using", "circa", "c", "ca", "during", "under", "over", "before", "titled", "called", "entitled"}
     | {"via", "which", "that", "who", "showing", "depicting", "photo", "photograph", "painting", "art", "print"}
 )
-_SPLIT = re.compile(r"[;/|&+]|\s(?:and|und|et|with)\s", re.IGNORECASE)
+#: What stands in a creator field between names, and between a name and what is none: `Foto: NAME - Agency <a@b.org>`.
+_SPLIT = re.compile(r"[;/|&+<>©]|:\s|\s[-–—]\s|\s(?:and|und|et|with|via)\s", re.IGNORECASE)
 #: What stands between the names of one list, and between lists.
 _LISTED = re.compile(r"[,&+]|\s(?:and|und|et|with)\s", re.IGNORECASE)
 _CLAUSES = re.compile(r"[;/|]")
@@ -140,9 +143,15 @@ def creator_keys(creator: str) -> set[str]:
     The field may be one name, several with marks between them, or a JSON list or object (see `name_lists`).
     """
     keys = set(_name_keys(creator[:_MAX_FIELD]))
-    for text in dict.fromkeys(listed_names(creator) or [creator]):
-        keys.update(_field_keys(text[:_MAX_FIELD]))
+    for spelled in _unescaped(creator):
+        for text in dict.fromkeys(listed_names(spelled) or [spelled]):
+            keys.update(_field_keys(text[:_MAX_FIELD]))
     return keys
+
+
+def _unescaped(text: str) -> list[str]:
+    """Return a text, and what it is where it comes from HTML: `Ren&eacute;`."""
+    return list(dict.fromkeys((text, html.unescape(text)))) if "&" in text else [text]
 
 
 def _field_keys(field: str) -> Iterator[str]:
@@ -156,7 +165,20 @@ def _field_keys(field: str) -> Iterator[str]:
             pieces += [piece for part in pieces[1:] for piece in part.split(",") if " " in piece.strip()]
             pieces += _listed(whole)
         for piece in dict.fromkeys(pieces):
-            yield from _name_keys(piece)
+            for key in _name_keys(piece):
+                yield from _orders(key)
+
+
+def _orders(key: str) -> Iterator[str]:
+    """Yield a name's key, without its titles too, and two words in either order: `MAGRITTE René`."""
+    words = key.split(" ")
+    yield key
+    titles = next((at for at, word in enumerate(words) if word not in _TITLES), 0)
+    if titles and len(words) - titles > 1:
+        words = words[titles:]
+        yield " ".join(words)
+    if len(words) == 2:
+        yield f"{words[1]} {words[0]}"
 
 
 def _listed(text: str) -> Iterator[str]:
@@ -177,7 +199,7 @@ def names_in(caption: str) -> set[str]:
     Behind `by`, `in the style of`, `inspired by`, `after`, `©` and the like. Most are no names: they are meant to
     be looked up. A single word behind `after` or a profession never counts.
     """
-    return {key for folded in foldings(caption) for key in _phrases(folded)}
+    return {key for text in _unescaped(caption) for folded in foldings(text) for key in _phrases(folded)}
 
 
 def _phrases(folded: str) -> Iterator[str]:

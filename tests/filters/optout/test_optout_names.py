@@ -161,6 +161,30 @@ def test_names_in_lists_may_stand_last_name_first(field):
     assert "jane doe" in creator_keys(field)
 
 
+@pytest.mark.parametrize(
+    "field",
+    [
+        *("Ren&eacute; Doe", "Ren&#233; Doe", "Mr. René Doe", "Prof. Dr. René Doe", "René Doe - Photographer"),
+        *("René Doe – Fotograf", "René Doe <rene@x.org>", "<a href='x'>René Doe</a>", "René Doe via Flickr"),
+        *("Foto: René Doe", "Foto: Doe, René", "DOE René", "Dr DOE René", "René Doe © 2020", "[&quot;René Doe&quot;]"),
+    ],
+)
+def test_creator_fields_name_their_creator_in_the_shapes_that_agencies_write(field):
+    assert "rene doe" in creator_keys(field)
+
+
+def test_titles_and_turned_names_make_no_shorter_or_longer_name_of_another():
+    assert "dre" not in creator_keys("Dr Dre")
+    assert "doe jane" not in creator_keys("Jane Mary Doe")
+    assert "mary doe jane" not in creator_keys("Jane Mary Doe")
+    assert not {"jane", "doe"} & creator_keys("Mrs. Jane Doe - Agency")
+
+
+def test_captions_with_characters_escaped_as_in_html_are_read():
+    assert "rene doe" in names_in("a harbour by Ren&eacute; Doe")
+    assert "rene doe" in names_in("&copy; Ren&#xe9; Doe &amp; Sons")
+
+
 def test_a_comma_within_a_name_of_a_list_makes_no_list_of_it():
     assert "jane" not in creator_keys('["Doe, Jane", "Roe, John"]')
     assert "jane" not in creator_keys("Doe, Jane; Roe, John")
