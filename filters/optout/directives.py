@@ -20,8 +20,12 @@ REFUSING = frozenset({"noai", "noimageai"})
 #: Meant for search engines; a recipe may count them (`rights.noindex`).
 SEARCH = frozenset({"noindex", "none", "noimageindex"})
 UNAVAILABLE = "unavailable_after"
-_WITH_VALUE = frozenset({UNAVAILABLE, "max-snippet", "max-image-preview", "max-video-preview"})
-_NEUTRAL = frozenset({"index", "follow", "all", "nofollow", "noarchive", "nocache", "nosnippet", "notranslate"})
+#: A word that is on none of these lists and has a colon behind it is read as an agent's name.
+_WITH_VALUE = frozenset({UNAVAILABLE, "max-snippet", "max-image-preview", "max-video-preview", "rating"})
+_NEUTRAL = frozenset(
+    {"index", "follow", "all", "nofollow", "noarchive", "nocache", "nosnippet", "notranslate", "indexifembedded"}
+    | {"noodp", "noydir", "nositelinkssearchbox", "nopagereadaloud"}
+)
 _DIRECTIVES = REFUSING | SEARCH | _NEUTRAL
 _WORDS = re.compile(r"[A-Za-z_-]+")
 _MAX_DATE = 64

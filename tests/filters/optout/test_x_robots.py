@@ -47,6 +47,11 @@ def verdicts(*values: str, **settings: object) -> list[Verdict]:
         "max-image-preview:large noai",
         "unavailable_after: noai",
         "noai: true",
+        "rating: adult, noai",
+        "rating: noai",
+        "indexifembedded: noai",
+        "noindex, indexifembedded: noai",
+        "noodp: x, noai",
         "all, noai",
     ],
 )
