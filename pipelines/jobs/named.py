@@ -43,6 +43,8 @@ class Named:
         table = listed_samples(listed, self.fields)
         with self._turn:
             matches = self.matcher.match(table)
+        if not matches.num_rows:
+            return [None] * len(listed)
         masks = rights_masks(table.column("uid").combine_chunks(), SIGNALS.empty_table(), matches, self.policy)
         codes = primary_codes(masks & mask(*BY_REGISTRY)).cast(pa.string()).to_pylist()
         return [BY_CODE[code] if code else None for code in codes]
