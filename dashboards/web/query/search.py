@@ -10,13 +10,16 @@ import threading
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+
 from dashboards.text import number
 from dashboards.text import score as score_text
 from dashboards.web.catalogue import Opened
 from dashboards.web.query.samples import fetch
+from dashboards.web.query.search_address import by_address, domain_of
 from dashboards.web.query.search_encoder import Encoders
 from dashboards.web.query.search_files import SearchFiles, search_files
-from dashboards.web.query.search_keys import Found, Hit, by_address, by_creator, by_sha256, domain_of, found_of
+from dashboards.web.query.search_keys import Found, Hit, by_creator, by_sha256, found_of
 from dashboards.web.text import reveal
 from filters.decoding import Undecodable, decode
 from filters.decoding_apart import Apart, Step
@@ -105,7 +108,7 @@ def answer_address(opened: Opened, text: str) -> Answer:
     known = by_address(opened, text)
     if known is None:
         return _unasked("url", text, "That names no host; write it as https://host/path.")
-    domain, samples, kept = known.domain, known.domain_samples, known.domain_kept
+    domain, samples, kept = known.address.host, known.domain_samples, known.domain_kept
     notes = ["Addresses are compared without their scheme, in one canonical spelling. Nothing was fetched."]
     if samples:
         words = f"{number(samples)} samples come from {domain} and its subdomains, {number(kept)} of them kept."
@@ -113,7 +116,8 @@ def answer_address(opened: Opened, text: str) -> Answer:
     found = _answer("url", text, known.found, "this address", notes, _address_entry(text, domain), opened)
     if not samples or known.found.total:
         return found
-    found = replace(found, samples={"domain": domain})
+    if known.host:  # the samples page knows one host at a time
+        found = replace(found, samples={"domain": known.host})
     if known.address.key.rstrip("/") != known.address.host:
         return found
     if not kept:
@@ -144,7 +148,7 @@ def answer_creator(opened: Opened, text: str) -> Answer:
     samples: dict[str, str] = {}
     if len(known.names) == 1:
         samples = {"creator": known.names[0][0]}
-    elif known.captions:
+    elif known.captions and not known.names:
         samples = {"q": text[:300]}
     return replace(found, similar=[name for name, _, _ in known.similar], samples=samples)
 
@@ -177,23 +181,23 @@ def answer_picture(opened: Opened, searcher: Searcher, data: bytes) -> Answer:
         picture = decode(data, MAX_PIXELS)
         codes, quality = dihedral_hashes(picture.image)
         files = searcher.files(opened)
-        near, compared = _near(files, picture, codes, quality)
+        near, bits, words, compared = _near(files, picture, codes, quality)
         exact = by_sha256(opened, digest)
         assert exact is not None  # a digest is one
-        same = {hit.sample.row for hit in exact.hits}
+        others = ~np.isin(near, exact.rows)
+        near, bits = near[others], bits[others]
         notes = [f"The file's SHA-256 is {digest}; your picture was not kept.", *compared]
         alike: list[Hit] = []
         if files.vectors is not None:
             try:
                 vector = searcher.encoders.of_picture(opened, picture.image)
-                places = files.alike(vector, ALIKE + len(near) + exact.total, searcher.threads)
-                known = same | {row for row, _, _ in near}
-                alike = _alike(opened, [(row, cosine) for row, cosine in places if row not in known][:ALIKE])
+                known = np.union1d(near, exact.rows)
+                alike = _alike(opened, files.alike(vector, ALIKE, searcher.threads, known))
             except BadInput as error:
                 notes.append(f"Not compared by embedding: {error}.")
         else:
             notes.append("Not compared by embedding: this run keeps none.")
-    looks = found_of(opened, [item for item in near if item[0] not in same])
+    looks = found_of(opened, near, lambda place: ("near", f"{bits[place]} {words}"))
     entry = [("sha256", digest), *([("pdq", ",".join(c.hex() for c in codes))] if quality >= MIN_QUALITY else [])]
     unread = opened.reader.rows("SELECT count(*) FROM samples WHERE NOT readable")[0][0]
     if unread:
@@ -224,19 +228,22 @@ def _with_looks(exact: Answer, looks: Found) -> Answer:
 
 def _near(
     files: SearchFiles, picture: Picture, codes: list[bytes], quality: int
-) -> tuple[list[tuple[int, str, str]], list[str]]:
-    """Return (position, how, words) of pictures that look the same, and what they were compared by."""
+) -> tuple[np.ndarray, np.ndarray, str, list[str]]:
+    """Return positions of pictures that look the same with differing bits, both int64 (n,), the nearest first;
+
+    the words that follow the bits; and what they were compared by.
+    """
     if files.has_pdq:
+        unit = "of 256 bits differ (PDQ)"
         if quality < MIN_QUALITY:
             words = f"Your picture is too plain for a PDQ hash (quality {quality} of 100); looks were not compared."
-            return [], [words]
+            nothing = np.empty(0, np.int64)
+            return nothing, nothing, unit, [words]
         words = f"Looks were compared by PDQ, in all flips and turns: at most {PDQ_BITS} of 256 bits may differ."
-        found = files.near(codes, PDQ_BITS)
-        return [(row, "near", f"{bits} of 256 bits differ (PDQ)") for row, bits in found], [words]
+        return *files.near(codes, PDQ_BITS), unit, [words]
     code = int(phashes([picture])[0])
-    found = files.near_phash(code, PHASH_BITS)
     words = f"This run has no PDQ hashes; looks were compared by pHash: at most {PHASH_BITS} of 64 bits may differ."
-    return [(row, "near", f"{bits} of 64 bits differ (pHash)") for row, bits in found], [words]
+    return *files.near_phash(code, PHASH_BITS), "of 64 bits differ (pHash)", [words]
 
 
 def _alike(opened: Opened, near: list[tuple[int, float]]) -> list[Hit]:

@@ -42,46 +42,55 @@ class SearchFiles:
     hashes: np.ndarray
     vectors: np.ndarray | None
 
-    def near(self, codes: list[bytes], bits: int, most: int = 1000) -> list[tuple[int, int]]:
-        """Return (position, differing bits) of PDQ hashes within `bits` of any of `codes`, the nearest first."""
-        words = [np.frombuffer(code, dtype=np.uint64) for code in codes]
-        return self._hamming(words, slice(0, 4), bits, most)
+    def near(self, codes: list[bytes], bits: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return positions and differing bits, both int64 (n,), of all PDQ hashes within `bits` of any of `codes`.
 
-    def near_phash(self, code: int, bits: int, most: int = 1000) -> list[tuple[int, int]]:
-        """Return (position, differing bits) of pHash values within `bits` of `code`, the nearest first."""
-        return self._hamming([np.array([code], dtype=np.uint64)], slice(4, 5), bits, most)
+        The nearest stand first.
+        """
+        words = [np.frombuffer(code, dtype=np.uint64) for code in codes]
+        return self._hamming(words, slice(0, 4), bits)
+
+    def near_phash(self, code: int, bits: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return positions and differing bits, as `near` does, of all pHash values within `bits` of `code`."""
+        return self._hamming([np.array([code], dtype=np.uint64)], slice(4, 5), bits)
 
     @property
     def has_pdq(self) -> bool:
         """Tell whether any picture of the run has a PDQ hash that says something."""
         return any(bool(self.hashes[at : at + _BLOCK, :4].any()) for at in range(0, len(self.hashes), _BLOCK))
 
-    def _hamming(self, words: list[np.ndarray], columns: slice, bits: int, most: int) -> list[tuple[int, int]]:
-        rows, distances = [], []
+    def _hamming(self, words: list[np.ndarray], columns: slice, bits: int) -> tuple[np.ndarray, np.ndarray]:
+        rows, distances = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
         for start in range(0, len(self.hashes), _BLOCK):
             block = np.ascontiguousarray(self.hashes[start : start + _BLOCK, columns])
             found = np.min([np.bitwise_count(block ^ word).sum(axis=1, dtype=np.int64) for word in words], axis=0)
             here = np.flatnonzero((found <= bits) & block.any(axis=1))
             rows.append(here + start)
             distances.append(found[here])
-        if not rows:
-            return []
         places, values = np.concatenate(rows), np.concatenate(distances)
-        order = np.lexsort([places, values])[:most]
-        return list(zip(places[order].tolist(), values[order].tolist(), strict=True))
+        order = np.lexsort([places, values])
+        return places[order], values[order]
 
-    def alike(self, vector: np.ndarray, most: int, threads: int = 1) -> list[tuple[int, float]]:
-        """Return (position, cosine) of the `most` pictures nearest to a unit vector float32 (d,)."""
+    def alike(
+        self, vector: np.ndarray, most: int, threads: int = 1, but: np.ndarray | None = None
+    ) -> list[tuple[int, float]]:
+        """Return (position, cosine) of the `most` pictures nearest to a unit vector float32 (d,).
+
+        `but` int64 (n,), sorted: positions that are left out.
+        """
         vectors = self.vectors
         if vectors is None:
             return []
         query = np.asarray(vector, dtype=np.float32)
+        known = np.empty(0, np.int64) if but is None else but
 
         def best(start: int) -> tuple[np.ndarray, np.ndarray]:
             block = np.asarray(vectors[start : start + _BLOCK], dtype=np.float32)
             cosines = block @ query
+            low, high = np.searchsorted(known, [start, start + len(block)])
+            cosines[known[low:high] - start] = -np.inf
             some = np.argpartition(-cosines, min(most, len(cosines)) - 1)[:most]
-            some = some[cosines[some] != 0]  # a picture without a vector has zeros
+            some = some[(cosines[some] != 0) & (cosines[some] != -np.inf)]  # a picture without a vector has zeros
             return some + start, cosines[some]
 
         with ThreadPoolExecutor(max(1, threads)) as pool:

@@ -1,22 +1,25 @@
-"""Search by exact keys: SHA-256 of a file, address, domain, creator. Nothing is fetched."""
+"""Search by exact keys: SHA-256 of a file, creator. Nothing is fetched."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from dashboards.web.catalogue import Opened
 from dashboards.web.query.samples import Sample, fetch
-from filters.errors import BadInput
 from filters.optout.names import MAX_NAME, name_key
-from filters.optout.urls import Address, domain_entry, prefix_keys, read_address
 from filters.reasons import BY_CODE
 
-#: Samples of an answer that are shown, candidates that are compared, names that are offered.
-SHOWN, _CANDIDATES, _NAMES = 24, 5_000, 12
+#: Samples of an answer that are shown, names that are offered.
+SHOWN, _NAMES = 24, 12
 
-_RUN = re.compile(r"[A-Za-z0-9_.~-]+")
+#: Positions that one statement counts: bounds the memory of an answer that is most of a run.
+_AT_ONCE = 100_000
+
 _HEX = re.compile(r"[0-9a-f]{64}")
 
 
@@ -31,11 +34,15 @@ class Hit:
 
 @dataclass(frozen=True)
 class Found:
-    """All that answer by one key: how many are kept, by which reasons others were dropped, some of them."""
+    """All that answer by one key: how many are kept, by which reasons others were dropped, some of them.
+
+    `rows` int64 (n,) are the positions of all of them, of which `hits` shows the first few; empty for a creator's.
+    """
 
     kept: int
     dropped: dict[str, int]
     hits: list[Hit]
+    rows: np.ndarray
 
     @property
     def total(self) -> int:
@@ -43,16 +50,30 @@ class Found:
         return self.kept + sum(self.dropped.values())
 
 
-def found_of(opened: Opened, places: list[tuple[int, str, str]]) -> Found:
-    """Return samples by (position, how, words): all counted, those that are kept shown first."""
-    samples = {s.row: s for s in fetch(opened, [(row, None, False) for row, _, _ in places])}
-    dropped: dict[str, int] = {}
-    for sample in samples.values():
-        if not sample.kept:
-            dropped[sample.reason] = dropped.get(sample.reason, 0) + 1
-    hits = [Hit(samples[row], how, words) for row, how, words in places if row in samples]
-    hits.sort(key=lambda hit: not hit.sample.kept)
-    return Found(sum(s.kept for s in samples.values()), dropped, hits[:SHOWN])
+#: Says of the n-th position how it answers, and the words for it.
+Say = Callable[[int], tuple[str, str]]
+
+
+def found_of(opened: Opened, rows: np.ndarray, say: Say) -> Found:
+    """Return the samples at positions int64 (n,), none twice: all counted, those that are kept shown first."""
+    kept_count, dropped = 0, dict[str, int]()
+    first: dict[bool, list[int]] = {True: [], False: []}
+    for start in range(0, len(rows), _AT_ONCE):
+        some = rows[start : start + _AT_ONCE].tolist()
+        for kept, reason, count, places in opened.reader.rows(
+            f"SELECT kept, reason, count(*), min(place, {SHOWN}) FROM samples JOIN (SELECT unnest(?::BIGINT[]) AS "
+            "wanted, unnest(range(?, ?)) AS place) ON samples.rowid = wanted GROUP BY ALL",
+            [some, start, start + len(some)],
+        ):
+            if kept:
+                kept_count += int(count)
+            else:
+                dropped[_code(reason)] = dropped.get(_code(reason), 0) + int(count)
+            first[bool(kept)] = sorted([*first[bool(kept)], *places])[:SHOWN]
+    shown = [*first[True], *first[False]][:SHOWN]
+    samples = fetch(opened, [(int(rows[place]), None, False) for place in shown])
+    hits = [Hit(sample, *say(place)) for sample, place in zip(samples, shown, strict=True)]
+    return Found(kept_count, dropped, hits, rows)
 
 
 def by_sha256(opened: Opened, text: str) -> Found | None:
@@ -60,70 +81,16 @@ def by_sha256(opened: Opened, text: str) -> Found | None:
     digest = text.strip().lower().removeprefix("sha256:")
     if not _HEX.fullmatch(digest):
         return None
-    places = _positions(opened, "sha256 = ?", [digest])
-    return found_of(opened, [(row, "exact", "the same bytes (SHA-256)") for row, _, _ in places])
-
-
-def _positions(opened: Opened, test: str, values: list[str]) -> list[tuple[int, str, str]]:
-    """Return (position, url, page_url) of samples that pass a test of their own columns."""
     start = {path: part.start for part in opened.parts if (path := opened.file("samples", part)) is not None}
-    if not start:
-        return []
-    rows = opened.reader.rows(
-        "SELECT filename, file_row_number, url, page_url FROM read_parquet(?, filename=true, file_row_number=true) "
-        f"WHERE {test} LIMIT {_CANDIDATES}",
-        [list(start), *values],
-    )
-    return sorted((start[str(name)] + int(row), url or "", page or "") for name, row, url, page in rows)
-
-
-@dataclass(frozen=True)
-class AddressFound:
-    """What is known of an address: samples from it or below it, and how many its domain has, all and kept."""
-
-    address: Address
-    found: Found
-    domain: str
-    domain_samples: int
-    domain_kept: int
-
-
-def by_address(opened: Opened, text: str) -> AddressFound | None:
-    """Return samples whose picture or page has this address, or lies below it; None where the text names no host."""
-    address = read_address(text)
-    if address is None:
-        return None
-    path = address.key.partition("/")[2]
-    places = []
-    run = max(_RUN.findall(path), key=len, default="")
-    if run:
-        candidates = _positions(opened, "contains(url, ?) OR contains(page_url, ?)", [run, run])
-        places = [(row, *how) for row, url, page in candidates if (how := _relation(address, url, page)) is not None]
-    ((samples, kept),) = opened.reader.rows(
-        "SELECT coalesce(sum(n), 0), coalesce(sum(kept), 0) FROM domains WHERE value = ? OR ends_with(value, ?)",
-        [address.host, f".{address.host}"],
-    )
-    return AddressFound(address, found_of(opened, places), address.host, int(samples), int(kept))
-
-
-def _relation(asked: Address, url: str, page: str) -> tuple[str, str] | None:
-    for text, how, words in ((url, "address", "the same address"), (page, "page", "on this page")):
-        found = read_address(text) if text else None
-        if found is None:
-            continue
-        if found.key == asked.key:
-            return how, words
-        if asked.key.rstrip("/") in prefix_keys(found.key):
-            return "below", "below this address"
-    return None
-
-
-def domain_of(host: str) -> str | None:
-    """Return the domain that a registry's entry could name; None for a public suffix."""
-    try:
-        return domain_entry(host)
-    except BadInput:
-        return None
+    found = []
+    if start:
+        found = opened.reader.rows(
+            "SELECT filename, file_row_number FROM read_parquet(?, filename=true, file_row_number=true) "
+            "WHERE sha256 = ?",
+            [list(start), digest],
+        )
+    rows = np.array(sorted(start[str(name)] + int(row) for name, row in found), np.int64)
+    return found_of(opened, rows, lambda _: ("exact", "the same bytes (SHA-256)"))
 
 
 @dataclass(frozen=True)
@@ -143,7 +110,7 @@ def by_creator(opened: Opened, text: str) -> CreatorFound | None:
         return None
     mine = opened.reader.rows(
         "SELECT value, n, kept FROM creators WHERE id IN (SELECT id FROM creator_keys WHERE key = ?) "
-        f"ORDER BY n DESC, value LIMIT {_CANDIDATES}",
+        f"ORDER BY n DESC, value LIMIT {_NAMES}",
         [key],
     )
     others = opened.reader.rows(
@@ -151,32 +118,30 @@ def by_creator(opened: Opened, text: str) -> CreatorFound | None:
         f"WHERE key = ?) ORDER BY n DESC, value LIMIT {_NAMES}",
         [max(key.split(), key=len), key],
     )
-    names = [str(name) for name, _, _ in mine]
-    found = _by_names(opened, names, sum(int(kept) for _, _, kept in mine))
     ((captions,),) = opened.reader.rows(
         "SELECT count(*) FROM samples WHERE contains(folded, ?)", [" ".join(text.lower().split())[:300]]
     )
-    return CreatorFound(found, _counts(mine[:_NAMES]), _counts(others), int(captions))
+    return CreatorFound(_by_key(opened, key), _counts(mine), _counts(others), int(captions))
 
 
 def _counts(rows: list[tuple[Any, ...]]) -> list[tuple[str, int, int]]:
     return [(str(name), int(n), int(kept)) for name, n, kept in rows]
 
 
-def _by_names(opened: Opened, names: list[str], kept: int) -> Found:
-    """Return the samples whose creator is one of these names, letter by letter; all are read once."""
-    if not names:
-        return Found(0, {}, [])
-    listed = ", ".join("?" for _ in names)
+def _by_key(opened: Opened, key: str) -> Found:
+    """Return the samples whose creator answers to the key; all are read once."""
     rows = opened.reader.rows(
-        f"SELECT kept, reason, count(*), min(row, {SHOWN}) FROM samples WHERE creator IN ({listed}) GROUP BY ALL",
-        names,
+        f"SELECT kept, reason, count(*), min(row, {SHOWN}) FROM samples WHERE creator IN (SELECT value FROM creators "
+        "JOIN creator_keys USING (id) WHERE key = ?) GROUP BY ALL",
+        [key],
     )
-    dropped = {str(reason): int(n) for is_kept, reason, n, _ in rows if not is_kept}
+    kept = sum(int(n) for is_kept, _, n, _ in rows if is_kept)
+    dropped = {_code(reason): int(n) for is_kept, reason, n, _ in rows if not is_kept}
     places = sorted((not is_kept, int(row)) for is_kept, _, _, first in rows for row in first)[:SHOWN]
-    return Found(kept, _named(dropped), found_of(opened, [(row, "creator", "") for _, row in places]).hits)
+    samples = fetch(opened, [(row, None, False) for _, row in places])
+    nothing = np.empty(0, np.int64)
+    return Found(kept, dropped, [Hit(sample, "creator", "") for sample in samples], nothing)
 
 
-def _named(dropped: dict[str, int]) -> dict[str, int]:
-    names = list(BY_CODE)
-    return {names[int(place)]: count for place, count in dropped.items() if place != "None"}
+def _code(reason: int | None) -> str:
+    return "" if reason is None else list(BY_CODE)[reason]
