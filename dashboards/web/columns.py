@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 
 #: Columns of every index, by what they are: (name, SQL type).
@@ -29,6 +30,9 @@ HEAD = (
     ("caption", "VARCHAR"),
     ("folded", "VARCHAR"),
 )
+
+#: The largest finite value of a FLOAT: DuckDB refuses to make one of what is beyond.
+LARGEST = float(np.finfo(np.float32).max)
 
 #: Text columns of the samples that a page can filter by.
 TEXTS = ("domain", "creator", "licence")

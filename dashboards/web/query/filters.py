@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from math import isfinite
 from urllib.parse import urlencode
 
-from dashboards.web.columns import TEXTS, Columns
+from dashboards.web.columns import LARGEST, TEXTS, Column, Columns
 from dashboards.web.indexing import folded
 from filters.reasons import BY_CODE, PRECEDENCE
 
@@ -200,7 +200,12 @@ def _range(item: Range, columns: Columns) -> list[Where]:
     assert column is not None  # parse_filters lets no other through
     if item.missing:
         return [Where(f"{column.sql} IS NULL")]
-    # the index holds float32: a bound is rounded as the scores were
-    kind = "FLOAT" if column.kind == "number" else "DOUBLE"
-    found = [] if item.low is None else [Where(f"{column.sql} >= ?::{kind}", (item.low,))]
-    return found + ([] if item.high is None else [Where(f"{column.sql} <= ?::{kind}", (item.high,))])
+    found = [] if item.low is None else [Where(f"{column.sql} >= ?::{_kind(column, item.low)}", (item.low,))]
+    if item.high is not None:
+        found.append(Where(f"{column.sql} <= ?::{_kind(column, item.high)}", (item.high,)))
+    return found
+
+
+def _kind(column: Column, bound: float) -> str:
+    """Return the SQL type of a bound. The index holds float32: a bound is rounded as the scores were, if it can be."""
+    return "FLOAT" if column.kind == "number" and abs(bound) <= LARGEST else "DOUBLE"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isinf
 
 from dashboards.cards import VEIL_FROM
 from dashboards.galleries import RESERVED
 from dashboards.web.catalogue import Opened, Reader
+from dashboards.web.columns import LARGEST, Column
 from dashboards.web.query.filters import BadFilter, Filters, Where, bit, where
 from filters.reasons import Reason
 from filters.rules import RULES, mask
@@ -53,7 +55,7 @@ def sample_page(opened: Opened, filters: Filters, after: str = "", size: int = 6
     Paging is by (score, position): positions are unique where uids are not, and no page costs more than the first.
     Samples without the score come last.
     """
-    chosen, start = where(filters, opened.columns), _cursor(after, bool(filters.sort))
+    chosen, start = where(filters, opened.columns), _cursor(after, opened.columns.number(filters.sort))
     if filters.caption and filters.sort:
         total, rows = _in_one_pass(opened, filters, chosen, start, size + 1)
     else:
@@ -83,17 +85,26 @@ class _Cursor:
     value: float | None
 
 
-def _cursor(text: str, sorted_: bool) -> _Cursor | None:
+def _cursor(text: str, column: Column | None) -> _Cursor | None:
     if not text:
         return None
     value, _, row = text.rpartition("_")
     try:
-        if not row.isdecimal() or len(row) > 15 or bool(value) != sorted_:
+        if not row.isdecimal() or len(row) > 15 or bool(value) != (column is not None):
             raise ValueError(text)
         number = None if value in ("", "none") else float.fromhex(value)
+        if number is not None and column is not None and not _holds(column, number):
+            raise ValueError(text)
     except (ValueError, OverflowError):
         raise BadFilter("after: not the end of a page") from None
     return _Cursor(int(row), number)
+
+
+def _holds(column: Column, value: float) -> bool:
+    """Tell whether a column of the index can have this value. A score may be infinite; one that is NaN is missing."""
+    if column.kind == "number":
+        return isinf(value) or abs(value) <= LARGEST
+    return abs(value) < 1 << 63 and value.is_integer()
 
 
 def _token(row: tuple[int, float | None, bool]) -> str:

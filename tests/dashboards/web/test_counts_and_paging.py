@@ -83,7 +83,9 @@ def test_filters_let_through_what_the_parquet_says(everything, made, query, test
     [
         "sort=uid", "sort=s0", "reason=NO", "decision=x", "low.similarity=nan", "low.similarity=a", "low.row=1",
         "group.none=1", "cluster=-1", "after=x", "after=_1x", "sort=similarity&after=_3", "order=up",
-        "sort=similarity);DROP+TABLE+samples--", "low.similarity);--=1",
+        "sort=similarity);DROP+TABLE+samples--", "low.similarity);--=1", "sort=similarity&after=nan_1",
+        "sort=similarity&after=0x1p200_1", "sort=min_side&after=nan_1", "sort=min_side&after=inf_1",
+        "sort=min_side&after=-0x1p64_1", "sort=min_side&after=0x1p-1_1", "sort=min_side&q=a&after=nan_1",
     ],
 )  # fmt: skip
 def test_what_a_run_does_not_have_is_refused_in_one_line(client, query):
@@ -91,6 +93,33 @@ def test_what_a_run_does_not_have_is_refused_in_one_line(client, query):
     assert answer.status_code == 400
     assert "\n" not in answer.json()["detail"]
     assert client.get(f"/runs/made/samples?{query}").status_code == 400
+
+
+def test_a_bound_beyond_what_a_score_can_be_is_a_bound(client, made):
+    scored = sum(row["similarity"] is not None for row in made)
+    for bound, count in (
+        ("low.similarity=1e39", 0),
+        ("high.similarity=1e39", scored),
+        ("low.similarity=-1e300", scored),
+    ):
+        assert client.get(f"/api/runs/made/samples?{bound}").json()["total"] == count
+
+
+def test_pages_go_on_after_a_score_that_is_infinite(tmp_path, cache):
+    from run_making import make_run, sample_rows
+    from web_clients import client_for
+
+    endless = {"nsfw": lambda i: (float("inf"), float("-inf"), 0.5)[i % 3]}
+    make_run(tmp_path / "made", sample_rows(30, **endless), finished=False)
+    with client_for(tmp_path, cache) as client:
+        for order in ("asc", "desc"):
+            rows, after = [], ""
+            while not rows or after:
+                address = f"/api/runs/made/samples?sort=nsfw&order={order}&size=4&after={after}"
+                body = client.get(address).json()
+                rows += [sample["row"] for sample in body["samples"]]
+                after = body["after"]
+            assert sorted(rows) == list(range(30))
 
 
 @pytest.mark.parametrize("text", ["'", "%25", "'+OR+1=1+--", "%5C", "%F0%9F", "%ED%A0%BD", "%C3%A9" * 200, "a%00b"])
