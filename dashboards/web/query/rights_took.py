@@ -156,8 +156,7 @@ def checkpoint_exposures(opened: Opened) -> list[CheckpointExposure]:
     versions = [*(str(record["before"]) for record in records), str(read_manifest(run)["content_hash"])]
     found = []
     for training in trainings(run.store, set(versions))[::-1][:_ROWS]:
-        later = records[versions.index(training.dataset) :]
-        left = sorted({str(uid) for record in later for uid in record.get("left", [])})
+        left = _left_since(records[versions.index(training.dataset) :])
         made = partial(
             CheckpointExposure,
             clean(training.checkpoint, 64),
@@ -177,6 +176,15 @@ def checkpoint_exposures(opened: Opened) -> list[CheckpointExposure]:
             words = str(error).replace(str(opened.place.path), opened.name)
             found.append(made(None, None, [], clean(words, 200)))
     return found
+
+
+def _left_since(records: list[dict[str, Any]]) -> list[str]:
+    """Return, sorted, the samples of the version before these records that left; not those that came in between."""
+    left, came = set[str](), set[str]()
+    for record in records:
+        left |= {str(uid) for uid in record.get("left", [])} - came
+        came |= {str(uid) for uid in record.get("came", [])} - left
+    return sorted(left)
 
 
 def _log(opened: Opened, checkpoint: str) -> Exposure | None:
