@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 
 from dashboards.web.columns import HEAD, TEXTS, Column, Columns, columns_of, columns_sql
 from dashboards.web.indexing_groups import Marks
-from dashboards.web.indexing_names import name_tables
+from dashboards.web.indexing_names import canonical_hosts, name_tables
 from filters.errors import BadInput
 from filters.reasons import Reason
 from filters.rules import masks_of_codes, masks_of_lists
@@ -168,6 +168,7 @@ def _part(run: Run, part: Part, columns: Columns, marks: dict[str, Marks]) -> di
         "folded": pc.utf8_lower(caption),
     }
     found.update({name: samples.column(name) for name in TEXTS})
+    found["domain"] = canonical_hosts(samples.column("domain"))
     for column in columns.scores:
         found[column.sql] = _score(scores, column, part.rows)
     groups = run.table("groups", part.index) if columns.groups and _has(run, "groups", part.index) else None

@@ -12,12 +12,23 @@ import duckdb
 import pyarrow as pa
 
 from filters.optout.names import creator_keys, name_key
+from filters.optout.urls import canonical_host
 
 #: Names whose keys are made at a time.
 _NAMES = 10_000
 
 #: Characters of a name that its words are taken from; `creator_keys` has a bound of its own.
 _LONGEST = 4_000
+
+
+def canonical_hosts(domains: pa.ChunkedArray) -> pa.Array:
+    """Return hosts (n,) in the one spelling by which addresses are compared; what is no host stays as it is.
+
+    Runs of earlier versions kept them as addresses spell them, which counted one host as several.
+    """
+    coded = domains.combine_chunks().dictionary_encode()
+    hosts = [canonical_host(text) or text for text in coded.dictionary.to_pylist()]
+    return pa.array(hosts, pa.string()).take(coded.indices)
 
 
 def name_tables(connection: duckdb.DuckDBPyConnection, told: Callable[[], None]) -> None:

@@ -15,6 +15,7 @@ from filters.decoding import Undecodable, read_header
 from filters.errors import BadInput, TooManyFailures
 from filters.identity import sample_uid
 from filters.json_text import read_json
+from filters.optout.urls import canonical_host
 from filters.reasons import BY_CODE, PRECEDENCE, Reason, Stage
 from pipelines.engine import Engine, run_parts
 from pipelines.jobs.attempts import guarded
@@ -30,7 +31,7 @@ from pipelines.run.schema import SAMPLES
 from pipelines.sources.base import ReadLimits, Record, ShardRef
 from pipelines.sources.registry import make_source
 
-VERSION = "3"
+VERSION = "4"
 
 #: How `_text` reads what is no text. Not part of the content hash, which the texts themselves are.
 _TEXTS = "2"
@@ -264,9 +265,10 @@ def _cut(text: str, limit: int) -> str:
 
 def _domain(url: str | None) -> str | None:
     try:
-        return urlsplit(url).hostname or None if url else None
+        host = urlsplit(url).hostname if url else None
     except ValueError:
         return None
+    return canonical_host(host) if host else None
 
 
 def _failures(rows: list[dict[str, Any]]) -> dict[str, int]:

@@ -32,7 +32,7 @@ SAMPLES = _versioned(
         _field("caption", pa.string(), "the text as it came in (cut at limits.max_caption_bytes)"),
         _field("url", pa.string(), "where the picture is from"),
         _field("page_url", pa.string(), "the page that shows the picture"),
-        _field("domain", pa.string(), "host of `url`, else of `page_url`, lower case"),
+        _field("domain", pa.string(), "host of `url`, else of `page_url`: lower case, punycode, no trailing dot"),
         _field("creator", pa.string(), "who made the picture, as stated by the input"),
         _field("licence", pa.string(), "licence as stated by the input, a URI where there is one"),
         _field("folder", pa.string(), "folder of the record's name in the input"),

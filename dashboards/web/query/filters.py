@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 from dashboards.web.columns import LARGEST, TEXTS, Column, Columns
 from dashboards.web.indexing import folded
+from filters.optout.urls import canonical_host
 from filters.reasons import BY_CODE, PRECEDENCE
 
 #: Most filters of one kind in an address, characters of one value.
@@ -98,6 +99,8 @@ def parse_filters(pairs: Iterable[tuple[str, str]], columns: Columns) -> Filters
                 raise BadFilter(f"this run has no group {column[:60]!r}")
             groups.append((column, "" if value == NONE else value))
         elif name in TEXTS or (columns.text(name) is not None and name not in _SINGLE):
+            if name == "domain" and value != NONE:
+                value = canonical_host(value) or value  # as the index spells hosts
             texts.append((name, "" if value == NONE else value))
         elif name in _SINGLE:
             single[name] = value

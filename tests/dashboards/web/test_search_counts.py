@@ -101,3 +101,18 @@ def test_pictures_that_are_left_out_of_the_alike_ones_make_room_for_others():
     nearest = [row for row, _ in files.alike(query, 9)]
     known = np.array(sorted(nearest[:4]))
     assert [row for row, _ in files.alike(query, 5, 2, known)] == nearest[4:]
+
+
+def test_a_host_that_an_earlier_run_stored_in_several_spellings_is_one(tmp_path):
+    spellings = ("m\u00fcnchen.de", "xn--mnchen-3ya.de", "m\u00fcnchen.de.", "www.m\u00fcnchen.de", "other.de")
+    rows = sample_rows(50, domain=lambda i: spellings[i % 5], failure=lambda i: None, licence=lambda i: "CC0")
+    make_run(tmp_path / "runs" / "made", rows)
+    with client_for(tmp_path / "runs", tmp_path / "cache") as client:
+        for asked in ("https://m\u00fcnchen.de/", "xn--mnchen-3ya.de", "https://m\u00fcnchen.de./nothing/here"):
+            (answer,) = client.get("/api/runs/made/search", params={"url": asked}).json()
+            assert answer["evidence"][0].startswith("40 samples come from xn--mnchen-3ya.de and its subdomains")
+            assert answer["samples"] == {}, "no page shows a domain with its subdomains"
+        (answer,) = client.get("/api/runs/made/search", params={"url": "other.de"}).json()
+        assert client.get("/api/runs/made/samples", params=answer["samples"]).json()["total"] == 10
+        for asked in ("m\u00fcnchen.de", "xn--mnchen-3ya.de", "M\u00dcNCHEN.DE."):
+            assert client.get("/api/runs/made/samples", params={"domain": asked}).json()["total"] == 30

@@ -106,3 +106,20 @@ def test_a_binary_column_is_read_as_text(tmp_path):
     ingest(run, Engine(PLAIN))
     (row,) = run.table("samples", 0).to_pylist()
     assert (row["creator"], row["licence"], row["url"]) == ("Jané Doe", "\\xff", '["x"]')
+
+
+@pytest.mark.parametrize(
+    ("url", "domain"),
+    [
+        ("https://M\u00fcnchen.de/1.png", "xn--mnchen-3ya.de"),
+        ("https://xn--mnchen-3ya.de/2.png", "xn--mnchen-3ya.de"),
+        ("https://user@a.example.org.:8080/3.png", "a.example.org"),
+        ("http://127.1/4.png", "127.0.0.1"),
+        ("http://[2001:DB8::0:1]/5.png", "[2001:db8::1]"),
+        (f"https://{'x' * 300}.org/6.png", None),
+        ("drawing.png", None),
+    ],
+)
+def test_one_host_is_one_domain_however_its_address_is_written(tmp_path, url, domain):
+    (row,) = ingested(tmp_path, sample(1, url=url))
+    assert row["domain"] == domain
