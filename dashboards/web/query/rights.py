@@ -65,7 +65,10 @@ class MatchCount:
 
 @dataclass(frozen=True)
 class Rights:
-    """All that the page tells. `signals` is counted apart from `channels`; `adds_up` tells whether they agree."""
+    """All that the page tells. `signals` is counted apart from `channels`; `adds_up` tells whether they agree.
+
+    `retractions` are the newest of `retractions_total`; `left_since` counts who left by all of them.
+    """
 
     channels: list[ChannelCount]
     verdicts: list[str]
@@ -76,12 +79,15 @@ class Rights:
     registry: RegistryFacts
     receipts: list[Receipt]
     retractions: list[Retraction]
+    retractions_total: int
+    left_since: int
     checkpoints: list[CheckpointExposure]
 
 
 def rights(opened: Opened, root: Path, now: datetime | None = None) -> Rights:
     """Return a run's rights. `root` is the folder that is served: nothing outside it is read."""
     channels, signals = _channels(opened)
+    taken = retractions(opened)
     return Rights(
         channels,
         [word for word in VERDICTS if any(row.counts.get(word) for row in channels)] or ["deny", "allow", "unknown"],
@@ -91,7 +97,9 @@ def rights(opened: Opened, root: Path, now: datetime | None = None) -> Rights:
         _matches(opened),
         registry_facts(opened, root, now or datetime.now(timezone.utc)),
         receipts(opened),
-        retractions(opened),
+        taken.shown,
+        taken.total,
+        taken.left,
         checkpoint_exposures(opened),
     )
 

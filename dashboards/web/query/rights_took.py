@@ -127,10 +127,19 @@ def _read(opened: Opened, entry: int) -> tuple[ReceiptText, dict[str, Any]]:
     return text, signed["receipt"]
 
 
-def retractions(opened: Opened) -> list[Retraction]:
-    """Return the run's retractions, the newest first. Raises `BadInput` for a broken record."""
-    found = []
-    for record in retraction_records(opened.run.store)[::-1][:_ROWS]:
+@dataclass(frozen=True)
+class Retractions:
+    """The newest retractions of a run, the newest first; how many there are, and who left by all of them."""
+
+    shown: list[Retraction]
+    total: int
+    left: int
+
+
+def retractions(opened: Opened) -> Retractions:
+    """Return the run's retractions. Raises `BadInput` for a broken record."""
+    records, found = retraction_records(opened.run.store), []
+    for record in records[::-1][:_ROWS]:
         left = [str(uid) for uid in record.get("left", [])]
         entries = [int(entry) for entry in record.get("entries", []) if isinstance(entry, int)]
         found.append(
@@ -144,7 +153,7 @@ def retractions(opened: Opened) -> list[Retraction]:
                 clean(str(record["after"]), 64),
             )
         )
-    return found
+    return Retractions(found, len(records), sum(len(record.get("left", [])) for record in records))
 
 
 def checkpoint_exposures(opened: Opened) -> list[CheckpointExposure]:

@@ -1,6 +1,7 @@
 """What left a run after a checkpoint was trained on it, over real retractions."""
 
 import io
+import json
 import sys
 from pathlib import Path
 
@@ -8,6 +9,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "pipelines"))
 
 from making import picture, sample, write_recipe, write_tar
 from PIL import Image
+from run_making import make_run, sample_rows
 from web_clients import client_for
 from web_real_run import encoded
 
@@ -52,3 +54,17 @@ def test_what_came_in_after_a_training_is_not_among_what_left_since(tmp_path):
         body = client.get("/api/runs/run/rights").json()
     assert [(one["left_count"], one["came"]) for one in body["retractions"]] == [(1, 0), (1, 1)]
     assert [one["left"] for one in body["checkpoints"]] == [1]
+
+
+def test_who_left_is_counted_over_all_retractions_and_not_over_those_that_are_listed(tmp_path):
+    make_run(tmp_path / "runs" / "made", sample_rows(20))
+    store = open_run(str(tmp_path / "runs" / "made")).store
+    for number in range(1, 71):
+        body = {"at": "2026-11-20T00:00:00Z", "entries": [number], "left": [f"{number:032x}"], "came": []}
+        store.write(f"retractions/{number:05d}.json", json.dumps({**body, "before": "a", "after": "b"}).encode())
+    with client_for(tmp_path / "runs", tmp_path / "cache") as client:
+        body = client.get("/api/runs/made/rights").json()
+        page = client.get("/runs/made/rights").text
+    assert (body["retractions_total"], body["left_since"], len(body["retractions"])) == (70, 70, 60)
+    assert '<dd data-testid="left-since">70</dd><dd class="note">70 retractions</dd>' in page
+    assert "the last 60 are listed" in page
