@@ -87,21 +87,23 @@ def parse_filters(pairs: Iterable[tuple[str, str]], columns: Columns) -> Filters
     texts: list[tuple[str, str]] = []
     groups: list[tuple[str, str]] = []
     ranges: dict[str, Range] = {}
-    for name, raw in list(pairs)[: 4 * _MOST]:
-        value = raw.strip().strip("\0")[:_LONGEST]
-        if not value:
-            continue
+    # a form sends a pair for each of its fields, most of them empty
+    asked = [(name, value) for name, raw in pairs if (value := raw.strip("\0")[:_LONGEST]).strip()]
+    if len(asked) > 4 * _MOST:
+        raise BadFilter(f"an address may have at most {4 * _MOST} filters")
+    for name, whole in asked:
+        value = whole.strip()
         kind, _, column = name.partition(".")
         if kind in ("low", "high", "missing") and column:
             ranges[column] = _bounded(ranges.get(column, Range(column)), kind, value, columns)
         elif kind == "group" and column:
             if columns.group(column) is None:
                 raise BadFilter(f"this run has no group {column[:60]!r}")
-            groups.append((column, "" if value == NONE else value))
+            groups.append((column, "" if value == NONE else whole))
         elif name in TEXTS or (columns.text(name) is not None and name not in _SINGLE):
             if name == "domain" and value != NONE:
-                value = canonical_host(value) or value  # as the index spells hosts
-            texts.append((name, "" if value == NONE else value))
+                whole = canonical_host(value) or whole  # as the index spells hosts
+            texts.append((name, "" if value == NONE else whole))
         elif name in _SINGLE:
             single[name] = value
     _check(single, columns)

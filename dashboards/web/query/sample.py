@@ -101,17 +101,20 @@ class Detail:
     twins: list[int]
 
 
-def rows_of(opened: Opened, uid: str) -> list[int]:
-    """Return the positions at which the uid stands in the run, first one first."""
+def rows_of(opened: Opened, uid: str, row: int | None = None) -> list[int]:
+    """Return positions at which the uid stands in the run, the first ones and `row` if it is one of them; sorted."""
     if len(uid) != 32 or not all(c in "0123456789abcdef" for c in uid):
         return []
-    found = opened.reader.rows("SELECT row FROM samples WHERE uid = ?::UUID ORDER BY row LIMIT 100", [uid])
-    return [int(row) for (row,) in found]
+    found = opened.reader.rows(
+        f"SELECT row FROM samples WHERE uid = ?::UUID ORDER BY row <> ?, row LIMIT {_MOST}",
+        [uid, -1 if row is None else row],
+    )
+    return sorted(int(place) for (place,) in found)
 
 
 def detail(opened: Opened, uid: str, row: int | None = None) -> Detail | None:
     """Return all of one sample; None where the run has none of that uid (at that position)."""
-    rows = rows_of(opened, uid)
+    rows = rows_of(opened, uid, row)
     place = row if row is not None else (rows[0] if rows else None)
     if place is None or place not in rows:
         return None

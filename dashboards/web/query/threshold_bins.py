@@ -159,8 +159,7 @@ def _from(column: Column, bound: float, up: bool, inclusive: bool) -> Where:
     if column.kind != "number":
         return Where(f"{column.sql}::DOUBLE {sign}{'=' if inclusive else ''} ?::DOUBLE", (bound,))
     with np.errstate(over="ignore"):
-        near = np.float32(bound)
-    way = np.float32(inf if up else -inf)
-    if (float(near) < bound if up else float(near) > bound) or (not inclusive and float(near) == bound):
-        near = np.nextafter(near, way)
+        near, way = np.float32(bound), np.float32(inf if up else -inf)
+        if (float(near) < bound if up else float(near) > bound) or (not inclusive and float(near) == bound):
+            near = np.nextafter(near, way)
     return Where(f"{column.sql} {sign}= ?::FLOAT", (float(near),))

@@ -156,3 +156,35 @@ def test_rows_come_in_the_order_that_was_asked_for(client):
     opened = client.app.state.catalogue.open("made")
     for places in ([0, 5, 2], [7, 8, 9], [9, 8, 7], [599, 0]):
         assert [sample.row for sample in fetch(opened, [(place, None, False) for place in places])] == places
+
+
+def test_no_filter_of_an_address_is_passed_over_because_others_stand_before_it(client, made):
+    """A form sends all of its fields, the empty ones as well."""
+    empty = "&".join(f"low.score{i}=" for i in range(100))
+    kept = sum(row["decision"] == "kept" for row in made)
+    assert client.get(f"/api/runs/made/samples?{empty}&decision=kept").json()["total"] == kept
+    many = "&".join("low.similarity=0" for _ in range(81))
+    assert client.get(f"/api/runs/made/samples?{many}&decision=kept").status_code == 400
+
+
+def test_a_name_with_spaces_around_it_leads_to_its_samples(tmp_path, cache):
+    from run_making import make_run, sample_rows
+    from web_clients import client_for
+
+    make_run(tmp_path / "made", sample_rows(30, creator=lambda i: ("Ann ", "Ann", " Bob")[i % 3]), finished=False)
+    with client_for(tmp_path, cache) as client:
+        for name in ("Ann ", "Ann", " Bob"):
+            answer = client.get("/api/runs/made/samples", params={"creator": name}).json()
+            assert [sample["creator"] for sample in answer["samples"]] == [name] * 10
+
+
+def test_every_one_of_many_samples_with_one_uid_has_its_page(tmp_path, cache):
+    from run_making import make_run, sample_rows
+    from web_clients import client_for
+
+    make_run(tmp_path / "made", sample_rows(150, uid=lambda i: "ab" * 16), finished=False)
+    with client_for(tmp_path, cache) as client:
+        for row in (0, 99, 100, 149):
+            assert client.get(f"/api/runs/made/samples/{'ab' * 16}?row={row}").json()["row"] == row
+            assert client.get(f"/runs/made/samples/{'ab' * 16}?row={row}").status_code == 200
+        assert client.get(f"/api/runs/made/samples/{'ab' * 16}?row=150").status_code == 404
