@@ -25,6 +25,9 @@ _WAYS = (("address", "the same address"), ("page", "on this page"), ("below", "b
 #: What may stand in an address for letters of its host: escapes, other scripts, characters that browsers pass over.
 _ODD_HOST = r"[^!-~]|^([^/\\?#%]*:)?[/\\]*[^/\\?#]*%"
 
+#: What may stand in an address whose path has another spelling in its key: all that needs escapes, dot segments.
+_ODD_PATH = r"[^A-Za-z0-9/?:@!$&'()*+,;=~._\[\]|^-]|/\."
+
 #: Row of its part, url, page_url.
 _Row = tuple[int, str | None, str | None]
 
@@ -78,11 +81,11 @@ def _below(opened: Opened, asked: Address) -> tuple[np.ndarray, np.ndarray]:
 def _candidates(opened: Opened, asked: Address, prefix: str) -> Iterator[tuple[Part, list[_Row]]]:
     """Yield (row of its part, url, page_url) of all that could answer, part by part: memory is that of a part.
 
-    The run's own index says which; where it has none, each address is looked at in which the host may stand.
+    The run's own index says which; where it has none, addresses are looked at in which host and path may stand.
     """
-    positions, hosts = _positions(opened, asked, prefix), _host_test(asked.host)
+    positions, could = _positions(opened, asked, prefix), _could_answer(asked, prefix)
     for part in opened.parts:
-        test, values = hosts
+        test, values = could
         if positions is not None:
             low, high = np.searchsorted(positions, [part.start, part.start + part.rows])
             if low == high:
@@ -111,13 +114,16 @@ def _positions(opened: Opened, asked: Address, prefix: str) -> np.ndarray | None
         return None
 
 
-def _host_test(host: str) -> tuple[str, list[object]]:
-    """Return SQL that lets every address of the host through, and some others."""
+def _could_answer(asked: Address, prefix: str) -> tuple[str, list[object]]:
+    """Return SQL that lets all through that answer, and some others: those that may be spelt in another way."""
+    host = asked.host
     # an IP address has too many spellings
-    if host.startswith("[") or host.rpartition(".")[2].isdigit():
-        return "true", []
-    pattern = f"(?i){re.escape(host)}|{_ODD_HOST}"
-    return "regexp_matches(url, ?) OR regexp_matches(page_url, ?)", [pattern, pattern]
+    is_address = host.startswith("[") or host.rpartition(".")[2].isdigit()
+    pattern = "" if is_address else f"(?i){re.escape(host)}|{_ODD_HOST}"
+    path = prefix.partition("://")[2] or prefix
+    values: list[object] = [pattern, path.partition("/")[2], _ODD_PATH]
+    test = "(regexp_matches({0}, ?) AND (contains({0}, ?) OR regexp_matches({0}, ?)))"
+    return f"{test.format('url')} OR {test.format('page_url')}", values * 2
 
 
 def _way(asked: Address, prefix: str, url: str | None, page: str | None) -> int | None:

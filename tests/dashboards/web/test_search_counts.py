@@ -19,6 +19,8 @@ URLS = [
     "https://xn--mnchen-3ya.example.org/%C3%BC/6.png",
     "http://127.1/private/7.png",
     "https://elsewhere.example.org/%7Euser/8.png",
+    "https://a.example.org?picture=9",
+    "//a.example.org:8443/~user/10.png?size=<1>#top",
 ]
 
 
@@ -51,6 +53,9 @@ def test_an_address_is_found_in_the_letters_in_which_it_came(client, number):
         ("https://a.example.org/bilder/gr%C3%BC%C3%9Fe/", (4,)),
         ("https://m\u00fcnchen.example.org/%c3%bc", (5, 6)),
         ("http://127.0.0.1/private/", (7,)),
+        ("https://a.example.org/?picture=9", (9,)),
+        ("https://a.example.org:8443/%7Euser/10.png?size=%3C1%3E", (10,)),
+        ("https://a.example.org:8443/", (10,)),
         ("https://a.example.org/use", ()),
         ("https://pages.example.org/~user", ()),
     ],
