@@ -6,16 +6,30 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from audit.findings import LEAST, Finding, adjust, finding, not_measured
-from audit.groups import MIXED, Group
+from audit.groups import Group
 from audit.metrics.impact import Passed, amplification, best, is_exclusion
 from audit.metrics.shares import share
 from audit.questions import RESAMPLED, Questions
-from audit.sections import against_reference, associations, composition, crossing, largest, lexicon_rate
-from audit.sections_impact import attribution, chain_counts, crossed_impact, impact, impact_by_cluster, ordered
-from audit.tally import Tally
+from audit.sections import (
+    MOST_COMPARED,
+    against_reference,
+    associations,
+    composition,
+    crossing,
+    largest,
+    lexicon_rate,
+)
+from audit.sections_impact import (
+    attribution,
+    chain_counts,
+    crossed_impact,
+    divided,
+    impact,
+    impact_by_cluster,
+    ordered,
+)
+from audit.tally import OTHERS, Tally
 
-#: Most values of one group that are compared with each other, the largest first; the rest are in the tally.
-MOST_COMPARED = 60
 #: A group of so few values has all of them compared, however small they are.
 FEW = 20
 #: Most values whose loss is followed through the chain.
@@ -35,6 +49,7 @@ class Section:
 def sections(tally: Tally, questions: Questions, rankings: Sequence[Section] = ()) -> list[Section]:
     """Return all sections, composition first. `rankings` need the order of samples, which no tally holds."""
     found: list[Section] = []
+    by_name = {group.name: group for group in questions.groups}
     for group in questions.dividing():
         found += _who_is_in(tally, group, questions)
     for group in questions.concepts():
@@ -49,7 +64,8 @@ def sections(tally: Tally, questions: Questions, rankings: Sequence[Section] = (
     for one, other in questions.intersections:
         title = f"Crosses of {one} and {other} among the kept samples"
         found.append(Section("intersection", one, title, crossing(tally, one, other)))
-        compared = _compared(tally, [f"{one} and {other}"], crossed_impact(tally, one, other))
+        apart = divided(divided(tally, by_name[one]), by_name[other])
+        compared = _compared([f"{one} and {other}"], crossed_impact(apart, one, other))
         found.append(Section("impact", f"{one} and {other}", f"Whom all rules remove, by {one} and {other}", compared))
     for group_name, within in questions.rates:
         title = f"How many kept samples have a value of {group_name}, by {within}"
@@ -69,7 +85,8 @@ def _who_is_in(tally: Tally, group: Group, questions: Questions) -> list[Section
 
 def _whom_filters_remove(tally: Tally, group: Group, questions: Questions) -> list[Section]:
     name = group.name
-    if len([value for value in tally.values(name) if value != MIXED]) < 2:
+    tally = divided(tally, group)
+    if len(tally.values(name)) < 2:
         why = "fewer than two values have samples, so there is nothing to compare"
         items = [not_measured("disparate_impact", {"group": name, "reason": "chain"}, why)]
         return [Section("impact", name, f"Whom the rules remove, by {name}", items)]
@@ -78,10 +95,10 @@ def _whom_filters_remove(tally: Tally, group: Group, questions: Questions) -> li
     items = impact(small, name)
     for reason in reasons:
         items += impact(small, name, reason)
-    found = [Section("impact", name, f"Whom the rules remove, by {name}", _compared(tally, [name], items))]
+    found = [Section("impact", name, f"Whom the rules remove, by {name}", _compared([name], items))]
     items = []
     for value in largest(tally.by(name))[:MOST_FOLLOWED]:
-        items += attribution(small, name, value) if value != MIXED else []
+        items += attribution(small, name, value)
     found.append(Section("attribution", name, f"At which step each value of {name} is lost", adjust(items)))
     order = ordering(group, tally.values(name))
     if order:
@@ -93,7 +110,7 @@ def _whom_filters_remove(tally: Tally, group: Group, questions: Questions) -> li
     return found
 
 
-def _compared(tally: Tally, subjects: Iterable[str], items: list[Finding]) -> list[Finding]:
+def _compared(subjects: Iterable[str], items: list[Finding]) -> list[Finding]:
     """Adjust several comparisons as one family."""
     if not items:
         why = "no sample has a value"
@@ -102,12 +119,15 @@ def _compared(tally: Tally, subjects: Iterable[str], items: list[Finding]) -> li
 
 
 def restricted(tally: Tally, group: str, most: int) -> Tally:
-    """Return a tally in which a group has only values worth comparing: of a group of many, the largest with enough."""
+    """Return a tally in which a group has only values worth comparing: of a group of many, the largest with enough.
+
+    The samples of the others stay as one value, `OTHERS`: they are among "all others" that a value is compared with.
+    """
     values = tally.values(group)
     if len(values) <= FEW:
         return tally
     kept = {v for v in largest(tally.by(group))[:most] if tally.count(group, v) >= LEAST}
-    return Tally({key: n for key, n in tally.counts.items() if key.group != group or key.other or key.value in kept})
+    return tally.listing(group, kept)
 
 
 def ordering(group: Group, values: Sequence[str]) -> list[str]:
@@ -115,7 +135,7 @@ def ordering(group: Group, values: Sequence[str]) -> list[str]:
     if group.kind not in ("column", "labels"):
         return []
     try:
-        places = {value: float(value.strip("[)]").split(",")[0]) for value in values if value != MIXED}
+        places = {value: float(value.strip("[)]").split(",")[0]) for value in values}
     except ValueError:
         return []
     return sorted(places, key=places.__getitem__) if len(places) >= 3 else []
@@ -126,10 +146,13 @@ def _exclusion(tally: Tally, small: Tally, group: Group, questions: Questions) -
     reference = questions.references.get(group.name)
     if reference is None:
         return []
-    counts = {v: passed for v, passed in chain_counts(small, group.name).items() if v in reference.shares}
+    counts = {v: passed for v, passed in chain_counts(tally, group.name).items() if v in reference.shares}
     known = sum(passed.seen for passed in counts.values())
+    listed = set(small.values(group.name))
     items = []
     for value, passed in counts.items():
+        if value not in listed:
+            continue
         measured = amplification(counts, value)
         before = passed.seen / known if known else 0.0
         subject = {"group": group.name, "value": value, "reason": "chain", "against": reference.name}
@@ -144,7 +167,7 @@ def _exclusion(tally: Tally, small: Tally, group: Group, questions: Questions) -
 
 def _resampled(tally: Tally, small: Tally, name: str, by: str) -> Section:
     """Say the disparate impact of the chain again, with intervals over whole domains, creators or clusters."""
-    counts: dict[str, Passed] = {v: p for v, p in chain_counts(small, name).items() if v != MIXED}
+    counts: dict[str, Passed] = {v: p for v, p in chain_counts(small, name).items() if v != OTHERS}
     base = best(counts, LEAST)
     items = []
     for value in largest({v: p.seen for v, p in counts.items()})[:MOST_FOLLOWED]:

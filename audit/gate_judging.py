@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 
 from audit.findings import LEAST, number, percent, too_few
@@ -20,13 +20,13 @@ from audit.gates import (
     Share,
     State,
 )
-from audit.groups import MIXED, Reference
+from audit.groups import Group, Reference
 from audit.metrics.association import npmi_gap
 from audit.metrics.estimate import Estimate, Measured, Unmeasurable
 from audit.metrics.impact import Passed, best, disparate_impact
 from audit.metrics.shares import disparity_ratio, share
 from audit.metrics.weighted import effective_size, weighted_share
-from audit.sections_impact import chain_counts, rule_counts
+from audit.sections_impact import chain_counts, divided, rule_counts
 from audit.tally import Tally
 
 
@@ -86,9 +86,12 @@ class _Asked:
     slack: float = 0.0
 
 
-def judge(gate: Gate, tally: Tally, references: Mapping[str, Reference]) -> Judged:
-    """Judge one gate by a run's counts. The figure farthest out of its bounds (or nearest to them) decides."""
-    asked = _asked(gate.rule, tally, references)
+def judge(gate: Gate, tally: Tally, references: Mapping[str, Reference], groups: Iterable[Group]) -> Judged:
+    """Judge one gate by a run's counts. The figure farthest out of its bounds (or nearest to them) decides.
+
+    `groups` are those that the tally was counted by.
+    """
+    asked = _asked(gate.rule, tally, references, {group.name: group for group in groups})
     measured = [(figure.who, figure.measured) for figure in asked.figures if isinstance(figure.measured, Estimate)]
     if not measured:
         reasons = [figure.measured.why for figure in asked.figures if isinstance(figure.measured, Unmeasurable)]
@@ -134,9 +137,9 @@ def _sentence(asked: _Asked, who: str, worst: Estimate, left_out: int, surely: b
     return f"{words}{interval}; asked: {' and '.join(bounds)}{sure}{rest}"
 
 
-def _asked(rule: Rule, tally: Tally, references: Mapping[str, Reference]) -> _Asked:
+def _asked(rule: Rule, tally: Tally, references: Mapping[str, Reference], groups: Mapping[str, Group]) -> _Asked:
     if isinstance(rule, DisparateImpact):
-        return _disparate_impact(rule, tally)
+        return _disparate_impact(rule, divided(tally, groups[rule.group]))
     if isinstance(rule, Share):
         return _share(rule, tally)
     if isinstance(rule, Disparity):
@@ -167,7 +170,7 @@ def enough(measured: Measured, n: int) -> Measured:
 
 def _disparate_impact(rule: DisparateImpact, tally: Tally) -> _Asked:
     counts = chain_counts(tally, rule.group) if rule.reason is None else rule_counts(tally, rule.group, rule.reason)
-    counts = {value: passed for value, passed in counts.items() if value != MIXED and passed.seen}
+    counts = {value: passed for value, passed in counts.items() if passed.seen}
     base = best(counts, LEAST) if rule.against is None else rule.against
     ratios = disparate_impact(counts, base or "")
     figures = [_Figure(value, enough(ratios[value], counts[value].seen)) for value in counts if value != base]

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from audit.assemble import MOST_COMPARED, Section
+from audit.assemble import Section
 from audit.findings import adjust, finding, not_measured
 from audit.metrics.estimate import Estimate
 from audit.metrics.ranking import ndkl, ranked, skews
 from audit.questions import Ranked
+from audit.sections import MOST_COMPARED
+from audit.tally import OTHERS
 
 
 def ranking_section(asked: Ranked, scores: np.ndarray, codes: np.ndarray, values: Sequence[str]) -> Section:
@@ -25,21 +27,31 @@ def ranking_section(asked: Ranked, scores: np.ndarray, codes: np.ndarray, values
     if len(ranking) == 0:
         why = f"no sample has both {asked.column} and a value of {asked.group}"
         return Section("ranking", asked.group, title, [not_measured("skew", subject, why)])
-    desired = {value: counts[code] / len(ranking) for code, value in enumerate(values)}
-    largest = [values[code] for code in np.argsort(-counts, kind="stable")[:MOST_COMPARED] if counts[code]]
+    largest = [int(code) for code in np.argsort(-counts, kind="stable")[:MOST_COMPARED] if counts[code]]
+    ranking, named = _listed(ranking, values, largest)
+    desired = {value: count / len(ranking) for value, count in zip(named, np.bincount(ranking), strict=True)}
     items = []
     for k in asked.k:
-        found = skews(ranking, k, values, desired)
-        for value in largest:
+        found = skews(ranking, k, named, desired)
+        for value in named[: len(largest)]:
             words = f"{value}: ln of its share among the top {{n}} by {asked.column} over its share of all: {{value}}"
             items.append(
                 finding("skew", {**subject, "value": value, "k": str(k)}, found[value], f"{words} ({{interval}})")
             )
-    measured = ndkl(ranking, values, desired)
-    shuffled = ndkl(np.random.default_rng(0).permutation(ranking), values, desired)
+    measured = ndkl(ranking, named, desired)
+    shuffled = ndkl(np.random.default_rng(0).permutation(ranking), named, desired)
     chance = f"; a random order gives {shuffled.value:.3g}" if isinstance(shuffled, Estimate) else ""
     words = (
         f"{asked.group}: NDKL of the order by {asked.column} is {{value}}, 0 is the same shares at every place{chance}"
     )
     items.append(finding("ndkl", subject, measured, words))
     return Section("ranking", asked.group, title, adjust(items))
+
+
+def _listed(ranking: np.ndarray, values: Sequence[str], largest: Sequence[int]) -> tuple[np.ndarray, list[str]]:
+    """Return the ranking (n,) by the codes of the largest values alone, all others as one, and what each code is."""
+    place = np.full(len(values), len(largest), dtype=np.int64)
+    place[largest] = np.arange(len(largest))
+    found: np.ndarray = place[ranking]
+    others = [OTHERS] if (found == len(largest)).any() else []
+    return found, [*(values[code] for code in largest), *others]

@@ -6,7 +6,7 @@ overlap (`Group.overlap` mixed); concepts may (`each`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from audit.findings import Finding, adjust, finding, not_measured, number, too_few
 from audit.groups.places import Reference
@@ -15,10 +15,12 @@ from audit.metrics.divergence import concentration, effective_number, entropy, g
 from audit.metrics.estimate import Estimate
 from audit.metrics.intersections import Cell, cells
 from audit.metrics.shares import disparity_ratio, share
-from audit.tally import Tally
+from audit.tally import OTHERS, Tally
 
 #: Most values of one group that get a finding each; the rest are in the tally.
 MOST_VALUES = 1000
+#: Most values of one group that are compared with each other, or crossed; the rest count as one.
+MOST_COMPARED = 60
 #: A cross is judged where its margins make it expect so many samples (Cochran 1954), however many it has.
 EXPECTED = 5
 
@@ -122,9 +124,19 @@ def associations(tally: Tally, concepts: str, group: str, one: str, other: str, 
 
 def crossing(tally: Tally, one: str, other: str, outcome: str = "kept") -> list[Finding]:
     """Say which crosses of two groups are nearly empty, or fuller or emptier than their margins explain."""
-    ones, others = tally.values(one), tally.values(other)
-    table = {(a, b): tally.both((one, a), (other, b), outcome) for a in ones for b in others}
-    return adjust([_crossed(cell, one, other, outcome) for cell in cells(table, ones, others)], dependent=True)
+    small = listed(tally, (one, other), outcome)
+    ones, others = small.values(one), small.values(other)
+    table = {(a, b): small.both((one, a), (other, b), outcome) for a in ones for b in others}
+    found = [cell for cell in cells(table, ones, others) if OTHERS not in (cell.one, cell.other)]
+    return adjust([_crossed(cell, one, other, outcome) for cell in found], dependent=True)
+
+
+def listed(tally: Tally, groups: Iterable[str], outcome: str) -> Tally:
+    """Return a tally in which each of the groups has its `MOST_COMPARED` largest values; the others are `OTHERS`."""
+    for group in groups:
+        if len(tally.values(group)) > MOST_COMPARED:
+            tally = tally.listing(group, largest(tally.by(group, outcome))[:MOST_COMPARED])
+    return tally
 
 
 def _crossed(cell: Cell, one: str, other: str, outcome: str) -> Finding:
@@ -145,12 +157,17 @@ def lexicon_rate(tally: Tally, lexicon: str, group: str | None = None, outcome: 
     The tally must have `lexicon` crossed with `group`.
     """
     total = tally.total(outcome)
+    tally = listed(tally, (lexicon, group) if group else (lexicon,), outcome)
     found = []
     for value, count in tally.by(lexicon, outcome).items():
+        if value == OTHERS:
+            continue
         subject = {"group": lexicon, "value": value, "outcome": outcome}
         words = f"{value}: {{share}} of {{n}} captions ({{shares}})"
         found.append(finding("rate", subject, share(count, total), words))
         for other, size in tally.by(group, outcome).items() if group else ():
+            if other == OTHERS:
+                continue
             k = tally.both((lexicon, value), (group or "", other), outcome)
             measured = share_given(k, size, count, total)
             words = f"{value}: {{share}} of {{n}} captions with {other} ({{shares}})"

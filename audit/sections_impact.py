@@ -1,6 +1,7 @@
 """Sections of an audit about filters: whom a rule, or the whole chain, removes. From a tally to adjusted findings.
 
-Groups must divide the samples (`Group.overlap` mixed). Samples that fall in several values are not compared.
+Groups must divide the samples (`Group.overlap` mixed). Samples that fall in several values are not compared: callers
+take them out of the tally (`divided`).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from audit.findings import LEAST, Finding, adjust, finding, not_measured, too_few
-from audit.groups.base import MIXED
+from audit.groups.base import MIXED, Group
 from audit.metrics.bootstrap import by_cluster
 from audit.metrics.estimate import Estimate
 from audit.metrics.impact import (
@@ -22,10 +23,11 @@ from audit.metrics.impact import (
     disparate_impact,
     four_fifths,
     pass_rates,
+    together,
 )
 from audit.metrics.trend import cochran_armitage
-from audit.sections import largest
-from audit.tally import Tally
+from audit.sections import largest, listed
+from audit.tally import OTHERS, Tally
 from filters.reasons import BY_CODE
 
 
@@ -45,14 +47,19 @@ def chain_counts(tally: Tally, group: str) -> dict[str, Passed]:
     }
 
 
+def divided(tally: Tally, group: Group) -> Tally:
+    """Return the tally without the samples that have several values of the group."""
+    return tally.without(group.name, MIXED) if group.mixes else tally
+
+
 def impact(tally: Tally, group: str, reason: str | None = None, against: str | None = None) -> list[Finding]:
     """Say whom a rule (by its reason), or the whole chain, removes: pass rates, disparate impact, amplification.
 
     `against` is the value that all are compared with, by default the one that passes best.
     """
     counts = chain_counts(tally, group) if reason is None else rule_counts(tally, group, reason)
-    counts.pop(MIXED, None)
-    return _impact(counts, {"group": group, "reason": reason or "chain"}, against)
+    unlisted = counts.pop(OTHERS, Passed(0, 0))
+    return _impact(counts, {"group": group, "reason": reason or "chain"}, against, unlisted)
 
 
 def crossed_impact(
@@ -60,14 +67,19 @@ def crossed_impact(
 ) -> list[Finding]:
     """Say the same of the crosses of two groups ("Africa and feminine"), which must have been crossed in the tally."""
     seen, failed = _outcomes(reason)
-    counts = {}
-    for a in tally.values(one):
-        for b in tally.values(other):
-            if MIXED not in (a, b):
-                cell = ((one, a), (other, b))
-                total = tally.both(*cell, seen)
-                counts[f"{a} and {b}"] = Passed(total, _passed(total, tally.both(*cell, failed), reason))
-    return _impact(counts, {"group": f"{one} and {other}", "reason": reason or "chain"}, against)
+    small = listed(tally, (one, other), "all")
+    counts, unlisted = {}, []
+    for a in small.values(one):
+        for b in small.values(other):
+            cell = ((one, a), (other, b))
+            total = small.both(*cell, seen)
+            passed = Passed(total, _passed(total, small.both(*cell, failed), reason))
+            if OTHERS in (a, b):
+                unlisted.append(passed)
+            else:
+                counts[f"{a} and {b}"] = passed
+    subject = {"group": f"{one} and {other}", "reason": reason or "chain"}
+    return _impact(counts, subject, against, together(unlisted))
 
 
 def _outcomes(reason: str | None) -> tuple[str, str]:
@@ -79,9 +91,13 @@ def _passed(seen: int, counted: int, reason: str | None) -> int:
     return counted if reason is None else seen - counted
 
 
-def _impact(counts: Mapping[str, Passed], subject: Mapping[str, str], against: str | None) -> list[Finding]:
+def _impact(
+    counts: Mapping[str, Passed], subject: Mapping[str, str], against: str | None, unlisted: Passed
+) -> list[Finding]:
+    """Compare the values of `counts`; `unlisted` are the samples of all other values, of which nothing is said."""
     base = best(counts, LEAST) if against is None else against
-    ratios, rates = disparate_impact(counts, base), pass_rates(counts)
+    ratios, rates = disparate_impact(counts, base, unlisted=unlisted), pass_rates(counts)
+    everyone = together([*counts.values(), unlisted])
     found = []
     step = "all rules" if subject["reason"] == "chain" else subject["reason"]
     for value in largest({name: passed.seen for name, passed in counts.items()}):
@@ -94,7 +110,8 @@ def _impact(counts: Mapping[str, Passed], subject: Mapping[str, str], against: s
         found.append(finding("disparate_impact", mine, ratios[value], words))
         words = f"{value}: {step} {'change' if step == 'all rules' else 'changes'} its share by a factor of {{value}}"
         words += " ({interval})"
-        found.append(finding("amplification", {**mine, "against": "all others"}, amplification(counts, value), words))
+        two = {value: counts[value], f"not {value}": everyone - counts[value]}
+        found.append(finding("amplification", {**mine, "against": "all others"}, amplification(two, value), words))
     return adjust(found)
 
 

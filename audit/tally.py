@@ -17,7 +17,7 @@ never
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -46,6 +46,8 @@ _OUTCOMES = [
 UNIT = 1 << 20
 #: Sums of so many units are refused: half of what 64 bits hold, so that no rounding of single squares gets past it.
 _MOST = 1 << 62
+#: The value that `Tally.listing` makes of many. Values of samples have no space at their ends.
+OTHERS = " others"
 _REACHED = 2
 _FIRST, _FAILED, _ONLY = (_REACHED + len(_STAGES) + i * len(_CODES) for i in range(3))
 _STAGE_OF_CODE = np.array([_STAGES.index(reason.stage.value) for reason in Reason])
@@ -227,6 +229,25 @@ class Tally:
     def by(self, group: str, outcome: str = "all") -> dict[str, int]:
         """Return the counts by value, sorted by value."""
         return {value: self.count(group, value, outcome) for value in self.values(group)}
+
+    def without(self, group: str, value: str) -> Tally:
+        """Return the counts but for those of a value, crosses included; the counts over all samples stay."""
+        gone = (group, value)
+        return Tally(
+            {k: n for k, n in self.counts.items() if gone not in ((k.group, k.value), (k.other, k.other_value))}
+        )
+
+    def listing(self, group: str, values: Collection[str]) -> Tally:
+        """Return the counts with all values of a group but `values` as one, `OTHERS`, in crosses too."""
+        kept = set(values)
+        found: Counter[Key] = Counter()
+        for key, count in self.counts.items():
+            if key.group == group and key.value not in kept:
+                key = key._replace(value=OTHERS)
+            if key.other == group and key.other_value not in kept:
+                key = key._replace(other_value=OTHERS)
+            found[key] += count
+        return Tally(found)
 
     def reasons(self) -> list[str]:
         """Return the codes of the reasons that stopped a sample where it got to them, in order of precedence."""

@@ -15,7 +15,6 @@ from markupsafe import Markup
 from audit.assemble import Section
 from audit.document import Document
 from audit.findings import Finding, State, number, percent
-from audit.groups import MIXED
 from audit.movement import Figure, Move
 from dashboards.audit import Matrix, matrix
 from dashboards.audit_figures import Bar, shares
@@ -186,7 +185,7 @@ def _row(move: Move, expected: dict[str, float] | None) -> str:
     cells = [_cell(move.value), *points, interval]
     if expected is not None:
         share = expected.get(move.value)
-        cells.append("" if share is None or move.value == MIXED else f"{percent(share)} ({_times(move, share)})")
+        cells.append("" if share is None else f"{percent(share)} ({_times(move, share)})")
     return f"| {' | '.join(cells)} |"
 
 

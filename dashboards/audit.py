@@ -10,7 +10,6 @@ from markupsafe import Markup
 from audit.assemble import Section
 from audit.document import Document, GroupFact
 from audit.findings import Finding, State, number
-from audit.groups import MIXED
 from audit.metrics.impact import FOUR_FIFTHS
 from audit.movement import Move
 from dashboards.audit_figures import Bar, Dot, effects, shares
@@ -208,7 +207,7 @@ def matrix(section: Section) -> Matrix | None:
     """Return the disparate impacts of a section as a matrix; None where none was measured."""
     ratios = [i for i in section.findings if i.metric == "disparate_impact" and i.value is not None]
     rates = [i for i in section.findings if i.metric == "pass_rate" and i.subject.get("reason") == "chain"]
-    values = [i.subject["value"] for i in rates if i.subject["value"] != MIXED][:_COLUMNS]
+    values = [i.subject["value"] for i in rates][:_COLUMNS]
     by_cell = {(i.subject["reason"], i.subject["value"]): i for i in ratios}
     base = {i.subject["reason"]: i.subject["against"] for i in section.findings if i.metric == "pass_rate"}
     rows, alike = [], []

@@ -40,7 +40,11 @@ class Assigner:
     """Reads all groups of a recipe from parts. Compile once, use for every part; it holds no state between parts."""
 
     def __init__(self, groups: Sequence[Group]) -> None:
-        """Load and compile what the groups need. Raises `BadInput` for an unknown lexicon and a name given twice."""
+        """Load and compile what the groups need.
+
+        Raises `BadInput` for an unknown lexicon, for a name given twice, and for a lexicon with a value that is called
+        as samples of several values are, where the group has such.
+        """
         self.groups = tuple(groups)
         names = [group.name for group in groups]
         twice = sorted({name for name in names if names.count(name) > 1})
@@ -49,6 +53,10 @@ class Assigner:
         vocabularies = {}
         for group in groups:
             for lexicon in lexicons_of(group) if group.kind in ("terms", "place") else ():
+                if group.mixes and MIXED in lexicon.values:
+                    raise BadInput(
+                        f"group {group.name}: lexicon {lexicon.name}: {MIXED} is what several values are called"
+                    )
                 vocabularies[_vocabulary(group), lexicon.language, lexicon.name] = lexicon
         self._matcher = Matcher((key[0], lexicon) for key, lexicon in vocabularies.items())
 

@@ -16,7 +16,7 @@ Kind = Literal["terms", "place", "domain", "language", "creator", "column", "lab
 Level = Literal["country", "subregion", "region", "tld", "host", "bucket"]
 Overlap = Literal["mixed", "each"]
 
-#: The value of a sample that has two or more values of a group with `overlap="mixed"`.
+#: The value of a sample that has two or more values of a group that `mixes`. Other groups may have it of their data.
 MIXED = "mixed"
 
 _COLUMNS = {
@@ -86,6 +86,11 @@ class Group:
             or not all(map(isfinite, self.edges))
         ):
             raise BadInput(f"{where}: edges are two or more rising numbers, for kind column or labels")
+
+    @property
+    def mixes(self) -> bool:
+        """Whether `MIXED` stands for several values here: in a column or a label it is a value like any other."""
+        return self.overlap == "mixed" and self.kind in ("terms", "place")
 
     @property
     def source_column(self) -> str:

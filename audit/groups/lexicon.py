@@ -96,6 +96,9 @@ def parse(data: object, where: str) -> Lexicon:
     values = data.get("values")
     if not isinstance(values, dict) or not values:
         raise BadInput(f"{where}: `values` must map each value to a list of terms")
+    for value in values:
+        if not value or value != value.strip():
+            raise BadInput(f"{where}: values: {value!r} is empty or has a space at its ends")
     inflected = data["language"] == "en"
     terms = {value: _terms(listed, f"{where}: values.{value}", inflected) for value, listed in values.items()}
     if sum(map(len, terms.values())) > _MOST_TERMS:

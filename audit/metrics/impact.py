@@ -28,6 +28,10 @@ class Passed:
         """Refuse counts that cannot be."""
         check_counts((self.passed, self.seen - self.passed))
 
+    def __sub__(self, part: Passed) -> Passed:
+        """Return what is left without a part."""
+        return Passed(self.seen - part.seen, self.passed - part.passed)
+
 
 def pass_rates(groups: Mapping[str, Passed]) -> dict[str, Measured]:
     """Return the share that passes, by value, with Wilson's intervals (selection rate)."""
@@ -90,22 +94,26 @@ def _mover(group: Passed, base: Passed) -> tuple[float, float]:
 
 
 def disparate_impact(
-    groups: Mapping[str, Passed], reference: str | None = None, least: int = 30
+    groups: Mapping[str, Passed],
+    reference: str | None = None,
+    least: int = 30,
+    unlisted: Passed = Passed(0, 0),
 ) -> dict[str, Measured]:
     """Return every value's pass rate over the reference's, the reference itself at 1.
 
     The reference is the value with the best pass rate among those of `least` samples, as the four-fifths rule has it,
     where none is named. The best of several is a lucky one: ratios to it are a little too low on the whole. The p of
     each value is of its rate against that of all others together, which choosing the best does not bias; where that
-    comparison points the other way than the ratio does, it is of the two rates of the ratio.
+    comparison points the other way than the ratio does, it is of the two rates of the ratio. `unlisted` are samples of
+    further values, which count among the others.
     """
     base = best(groups, least) if reference is None else reference
     if base is None or base not in groups:
         return {value: Unmeasurable("there is no group to compare with") for value in groups}
-    everyone = together(groups.values())
+    everyone = together([*groups.values(), unlisted])
     found: dict[str, Measured] = {}
     for value, counts in groups.items():
-        others = Passed(everyone.seen - counts.seen, everyone.passed - counts.passed)
+        others = everyone - counts
         measured = ratio(counts, groups[base])
         if isinstance(measured, Estimate):
             p = measured.p

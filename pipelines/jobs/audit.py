@@ -136,7 +136,9 @@ def audit(run: Run, engine: Engine | None = None) -> Document:
     if total.total() != run.rows("samples"):
         raise BadInput(f"{run.store.url}: {run.rows('samples')} samples, {total.total()} counted; run assay decide")
     found = sections(total, questions, _rankings(run, questions))
-    gates = [GateFact(_asked(gate), judge(gate, total, questions.references)) for gate in questions.gates]
+    gates = [
+        GateFact(_asked(gate), judge(gate, total, questions.references, questions.groups)) for gate in questions.gates
+    ]
     made = document(run.recipe.name, ledger_digest(run), total, questions, found, gates)
     _write(run, wanted, made, total)
     return load_audit(run)

@@ -267,7 +267,7 @@ def possible_values(group: Group) -> set[str] | None:
         found = set(un_population().shares)
     else:
         return None
-    return found | ({MIXED} if group.overlap == "mixed" else set())
+    return found | ({MIXED} if group.mixes else set())
 
 
 def _check_references(references: Mapping[str, object], declared: Mapping[str, Group]) -> None:

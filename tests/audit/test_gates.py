@@ -27,6 +27,7 @@ from audit.tally import UNIT, Key, Tally, tally
 
 REGION = Group("region", "place")
 GENDER = Group("gender", "terms", lexicon="gender_terms")
+TONE = Group("tone", "labels", column="tone")
 JOBS = Group("jobs", "terms", lexicon="occupations", overlap="each")
 
 
@@ -43,7 +44,7 @@ def counted(**groups):
 
 
 def judged(rule, total, surely=False, **references):
-    found = judge(Gate("g", rule, surely), total, references)
+    found = judge(Gate("g", rule, surely), total, references, [REGION, GENDER, JOBS, TONE])
     for number in (found.value, found.low, found.high):
         assert number is None or math.isfinite(number)
     assert "nan" not in found.words
@@ -144,6 +145,13 @@ def test_a_named_value_of_too_few_samples_is_nothing_to_compare_with():
     assert found.state == NOT_MEASURABLE
     assert "only 29 samples of A, which all are compared with, 30 are needed" in found.words
     assert judged(rule, counted(region={"A": (30, 30), "B": (999, 499)})).state == FAIL
+
+
+def test_a_label_that_is_called_mixed_is_judged_and_samples_of_several_values_are_not():
+    values = {"white": (400, 400), "mixed": (300, 20)}
+    assert judged(DisparateImpact("tone", None, 0.8), counted(tone=values)).who == "mixed"
+    words = counted(gender={"feminine": (400, 400), "masculine": (400, 400), "mixed": (300, 20)})
+    assert judged(DisparateImpact("gender", None, 0.8), words).state == PASS
 
 
 RULES = [

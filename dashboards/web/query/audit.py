@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from audit.assemble import Section
 from audit.document import Document
 from audit.findings import Finding, State
-from audit.groups import MIXED
 from audit.metrics.impact import FOUR_FIFTHS
 from dashboards.audit import AuditFacts, GroupCard, audit_facts
 from dashboards.balance import outcome_in_words, steps_in_words
@@ -127,7 +126,7 @@ def impact_matrix(section: Section) -> ImpactMatrix | None:
     ratios = {(i.subject["reason"], i.subject["value"]): i for i in named if i.metric == "disparate_impact"}
     rates = [i for i in named if i.metric == "pass_rate"]
     base = {i.subject["reason"]: i.subject.get("against", "") for i in rates}
-    values = list(dict.fromkeys(i.subject["value"] for i in rates if i.subject["value"] != MIXED))[:_VALUES]
+    values = list(dict.fromkeys(i.subject["value"] for i in rates))[:_VALUES]
     steps = list(dict.fromkeys(step for step, _ in ratios))
     if not steps or len(values) < 2:
         return None

@@ -1,5 +1,7 @@
 """Groups are read from words, places, domains, columns and labels; what cannot be read says so."""
 
+import json
+
 import pyarrow as pa
 import pytest
 
@@ -162,6 +164,20 @@ def test_labels_that_do_not_fit_the_run_are_refused():
 def test_an_impossible_declaration_is_refused(declared):
     with pytest.raises(BadInput, match="group"):
         Group(**declared)
+
+
+def test_a_word_list_cannot_call_a_value_as_samples_of_several_values_are_called(tmp_path):
+    body = {"name": "kin", "version": 1, "date": "2026-11-22", "language": "en", "source": "a test"}
+    path = tmp_path / "kin.json"
+    path.write_text(json.dumps({**body, "values": {"mixed": ["creole"], "other": ["tree"]}}))
+    with pytest.raises(BadInput, match="group kin: lexicon kin: mixed is what several values are called"):
+        Assigner([Group("kin", "terms", lexicon=str(path))])
+    each = Group("kin", "terms", lexicon=str(path), overlap="each")
+    assert assigned(each, caption=["a creole cottage"]) == [(0, "mixed")]
+    for value in ("", " x"):
+        path.write_text(json.dumps({**body, "values": {value: ["tree"]}}))
+        with pytest.raises(BadInput, match="is empty or has a space at its ends"):
+            Assigner([each])
 
 
 def test_missing_columns_and_columns_without_values_are_bad_input():

@@ -12,6 +12,8 @@ from audit.metrics.intersections import cells
 from audit.metrics.multiplicity import benjamini_hochberg, benjamini_yekutieli
 from audit.metrics.ranking import ndkl, ranked, skew_at_k, skews
 from audit.metrics.trend import cochran_armitage, z_statistic
+from audit.questions import Ranked
+from audit.rankings import ranking_section
 
 near = pytest.approx
 
@@ -32,6 +34,17 @@ def test_ndkl_by_hand():
     assert found.value == near(log(2) / (1 + 1 / log2(3)), abs=1e-12)
     assert isinstance(ndkl(np.array([], dtype=int), ["a"], {"a": 1.0}), Unmeasurable)
     assert isinstance(ndkl(np.array([0, 1]), ["a", "b"], {"a": 1.0}), Unmeasurable)
+
+
+def test_a_ranking_of_many_values_lists_the_largest_and_counts_the_rest_as_one():
+    codes = np.r_[np.arange(6000) % 100, np.arange(4000) % 1000 + 100]
+    scores = np.random.default_rng(8).random(10_000)
+    section = ranking_section(Ranked("s", "who", (1000,)), scores, codes, [f"v{i:04d}" for i in range(1100)])
+    assert {f.subject["value"] for f in section.findings if f.metric == "skew"} == {f"v{i:04d}" for i in range(60)}
+    (whole,) = [f for f in section.findings if f.metric == "ndkl"]
+    rest = ranked(scores, np.minimum(codes, 60))
+    share = {str(code): float((rest == code).mean()) for code in range(61)}
+    assert whole.value == near(ndkl(rest, list(share), share).value)
 
 
 def test_ranking_leaves_out_samples_without_score_or_value():
