@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from audit.findings import LEAST, Finding, adjust, finding, not_measured
+from audit.findings import LEAST, Finding, adjust, finding, not_measured, verbatim
 from audit.groups import Group
 from audit.metrics.impact import Passed, amplification, best, is_exclusion
 from audit.metrics.shares import share
@@ -156,10 +156,10 @@ def _exclusion(tally: Tally, small: Tally, group: Group, questions: Questions) -
         measured = amplification(counts, value)
         before = passed.seen / known if known else 0.0
         subject = {"group": group.name, "value": value, "reason": "chain", "against": reference.name}
-        words = f"{value}: the rules change its share by a factor of {{value}} ({{interval}})"
+        words = f"{verbatim(value)}: the rules change its share by a factor of {{value}} ({{interval}})"
         if is_exclusion(measured, before, reference.shares[value]):
-            words = f"{value} has less than its share of the reference before the rules, and they take more: {{value}}"
-            words += " of its share is left ({interval})"
+            words = f"{verbatim(value)} has less than its share of the reference before the rules, and they take more:"
+            words += " {value} of its share is left ({interval})"
         items.append(finding("amplification", subject, measured, words))
     title = f"Whether the rules take from those of {group.name} who are too few already"
     return [Section("exclusion", group.name, title, adjust(items))]

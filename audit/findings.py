@@ -93,7 +93,8 @@ def finding(
 ) -> Finding:
     """Make a finding of a measurement. It has no `q` and is at most UNCLEAR until its family is `adjust`ed.
 
-    `words` may hold {value}, {interval} and {n}. `minimum` is by default that of the metric.
+    `words` may hold {value}, {share}, {interval}, {shares} and {n}; names from the data stand in it `verbatim`.
+    `minimum` is by default that of the metric.
     """
     if not isinstance(measured, Estimate):
         return not_measured(metric, subject, measured.why)
@@ -173,14 +174,24 @@ def _said(words: str, measured: Estimate) -> str:
     """Fill a sentence: {value}, {share} (per cent), {interval}, {shares} (interval in per cent), {n}."""
     there = measured.low is not None and measured.high is not None
     low, high = (measured.low or 0.0), (measured.high or 0.0)
-    filled = {
-        "{value}": number(measured.value),
-        "{share}": percent(measured.value),
-        "{interval}": f"95 % interval {number(low)} to {number(high)}" if there else "no interval",
-        "{shares}": f"95 % interval {percent(low)} to {percent(high)}" if there else "no interval",
-        "{n}": f"{measured.n:,}",
+    figures = {
+        "value": number(measured.value),
+        "share": percent(measured.value),
+        "interval": f"95 % interval {number(low)} to {number(high)}" if there else "no interval",
+        "shares": f"95 % interval {percent(low)} to {percent(high)}" if there else "no interval",
+        "n": f"{measured.n:,}",
     }
-    return _MARK.sub(lambda found: filled[found.group()], words)
+    return filled(words, figures)
 
 
-_MARK = re.compile(r"\{(?:value|share|interval|shares|n)\}")
+def verbatim(name: str) -> str:
+    """Return a name of the data's as it must stand in a sentence that is `filled`: nothing of it is a mark there."""
+    return name.replace("{", "{{")
+
+
+def filled(words: str, figures: Mapping[str, str]) -> str:
+    """Fill the marks of a sentence, such as {value}, in one pass, so that what fills one is never filled itself."""
+    return _MARK.sub(lambda found: "{" if found[0] == "{{" else figures.get(found[1], found[0]), words)
+
+
+_MARK = re.compile(r"\{\{|\{(\w+)\}")

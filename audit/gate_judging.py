@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 
-from audit.findings import LEAST, number, percent, too_few
+from audit.findings import LEAST, filled, number, percent, too_few, verbatim
 from audit.gates import (
     FAIL,
     NOT_MEASURABLE,
@@ -133,7 +133,7 @@ def _sentence(asked: _Asked, who: str, worst: Estimate, left_out: int, surely: b
     bounds += [f"at most {said(asked.maximum)}"] if asked.maximum is not None else []
     sure = ", for the whole interval" if surely else ""
     rest = f"; {left_out} without enough samples were left out" if left_out else ""
-    words = asked.words.replace("{who}", who).replace("{value}", said(worst.value))
+    words = filled(asked.words, {"who": who, "value": said(worst.value)})
     return f"{words}{interval}; asked: {' and '.join(bounds)}{sure}{rest}"
 
 
@@ -175,7 +175,7 @@ def _disparate_impact(rule: DisparateImpact, tally: Tally) -> _Asked:
     ratios = disparate_impact(counts, base or "")
     figures = [_Figure(value, enough(ratios[value], counts[value].seen)) for value in counts if value != base]
     step = "all rules" if rule.reason is None else rule.reason
-    words = f"{{who}} passes {step} {{value}} times as often as {base}"
+    words = f"{{who}} passes {step} {{value}} times as often as {verbatim(base or '')}"
     nothing = f"{rule.group}: fewer than two values have {LEAST} samples to compare"
     if base is not None and len(counts) > 1 and (seen := counts.get(base, Passed(0, 0)).seen) < LEAST:
         figures, nothing = [], too_few(seen, of=f" of {base}, which all are compared with")
@@ -243,7 +243,9 @@ def _concept_gap(rule: ConceptGap, tally: Tally) -> _Asked:
         gap = npmi_gap(k, k_other, count, ones, others, n)
         figures.append(_Figure(concept, enough(_size(gap), k + k_other)))
     one, other = rule.values
-    words = f"{{who}} goes with {one} or {other} rather than with the other by {{value}} (nPMI gap)"
+    words = (
+        f"{{who}} goes with {verbatim(one)} or {verbatim(other)} rather than with the other by {{value}} (nPMI gap)"
+    )
     nothing = f"no value of {rule.concepts} has {LEAST} kept samples with {one} or {other}"
     return _Asked("concept_gap", figures, None, rule.max, words, nothing, in_percent=False)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from audit.assemble import Section
-from audit.findings import adjust, finding, not_measured
+from audit.findings import adjust, finding, not_measured, verbatim
 from audit.metrics.estimate import Estimate
 from audit.metrics.ranking import ndkl, ranked, skews
 from audit.questions import Ranked
@@ -34,10 +34,9 @@ def ranking_section(asked: Ranked, scores: np.ndarray, codes: np.ndarray, values
     for k in asked.k:
         found = skews(ranking, k, named, desired)
         for value in named[: len(largest)]:
-            words = f"{value}: ln of its share among the top {{n}} by {asked.column} over its share of all: {{value}}"
-            items.append(
-                finding("skew", {**subject, "value": value, "k": str(k)}, found[value], f"{words} ({{interval}})")
-            )
+            words = f"{verbatim(value)}: ln of its share among the top {{n}} by {asked.column} over its share of all:"
+            words += " {value} ({interval})"
+            items.append(finding("skew", {**subject, "value": value, "k": str(k)}, found[value], words))
     measured = ndkl(ranking, named, desired)
     shuffled = ndkl(np.random.default_rng(0).permutation(ranking), named, desired)
     chance = f"; a random order gives {shuffled.value:.3g}" if isinstance(shuffled, Estimate) else ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from audit.findings import Finding, adjust, finding, not_measured, number, too_few
+from audit.findings import Finding, adjust, finding, not_measured, number, too_few, verbatim
 from audit.groups.places import Reference
 from audit.metrics.association import cramers_v, log_odds, npmi_gap, share_given
 from audit.metrics.divergence import concentration, effective_number, entropy, gini, js, kl, total_variation
@@ -36,7 +36,7 @@ def composition(tally: Tally, group: str, outcome: str = "kept") -> list[Finding
         )
     ]
     for value in largest(counts):
-        words = f"{value}: {{share}} of the {{n}} samples with a value of {group} ({{shares}})"
+        words = f"{verbatim(value)}: {{share}} of the {{n}} samples with a value of {group} ({{shares}})"
         found.append(finding("share", {**subject, "value": value}, share(counts[value], known), words))
     for metric, measured, words in (
         (
@@ -63,7 +63,7 @@ def against_reference(tally: Tally, group: str, reference: Reference, outcome: s
     subject = {"group": group, "outcome": outcome, "against": reference.name}
     found = []
     for value, expected in reference.shares.items():
-        words = f"{value}: {{value}} times its share of the reference ({{interval}}), of {{n}} samples"
+        words = f"{verbatim(value)}: {{value}} times its share of the reference ({{interval}}), of {{n}} samples"
         found.append(
             finding(
                 "disparity_ratio", {**subject, "value": value}, disparity_ratio(counts[value], known, expected), words
@@ -93,6 +93,7 @@ def associations(tally: Tally, concepts: str, group: str, one: str, other: str, 
     """
     n = tally.total(outcome)
     ones, others = tally.count(group, one, outcome), tally.count(group, other, outcome)
+    first, second = verbatim(one), verbatim(other)
     found, table = [], []
     for concept in largest(tally.by(concepts, outcome)):
         subject = {
@@ -103,18 +104,19 @@ def associations(tally: Tally, concepts: str, group: str, one: str, other: str, 
             "against": other,
             "outcome": outcome,
         }
+        said = verbatim(concept)
         k = tally.both((concepts, concept), (group, one), outcome)
         k_other = tally.both((concepts, concept), (group, other), outcome)
         table.append([k, k_other])
         gap = npmi_gap(k, k_other, tally.count(concepts, concept, outcome), ones, others, n)
-        words = f"{concept} goes with {one} rather than {other} by {{value}} ({{interval}}); 0 is neither, 1 the most"
+        words = f"{said} goes with {first} rather than {second} by {{value}} ({{interval}}); 0 is neither, 1 the most"
         found.append(_enough(finding("npmi_gap", subject, gap, words), k + k_other))
         given = share_given(k, k + k_other, ones, ones + others)
-        words = f"{concept}: {{share}} {one} among the {{n}} captions that say {one} or {other} ({{shares}})"
+        words = f"{said}: {{share}} {first} among the {{n}} captions that say {first} or {second} ({{shares}})"
         base = ones / (ones + others) if ones + others else 0.5
         found.append(finding("share_given", subject, given, words, (base - 0.1, base + 0.1)))
         odds = log_odds(k, k + k_other, ones - k, ones + others - k - k_other)
-        words = f"{concept}: the odds of {one} are 2^{{value}} times those elsewhere ({{interval}} as powers of 2)"
+        words = f"{said}: the odds of {first} are 2^{{value}} times those elsewhere ({{interval}} as powers of 2)"
         found.append(_enough(finding("log_odds", subject, odds, words), k + k_other))
     subject = {"concepts": concepts, "group": group, "value": one, "against": other, "outcome": outcome}
     words = f"{concepts} and {group}: association {{value}} of 1 (Cramér's V, {{interval}}), over {{n}} pairs"
@@ -146,7 +148,8 @@ def _crossed(cell: Cell, one: str, other: str, outcome: str) -> Finding:
     if cell.expected < EXPECTED:
         why = f"{number(cell.expected)} samples are expected of its margins, {EXPECTED} are needed"
         return not_measured("residual", subject, f"{why}; it has {cell.count:,}")
-    words = f"{cell.one} and {cell.other}: {cell.count:,} samples, {cell.expected:,.0f} expected of its margins"
+    both = f"{verbatim(cell.one)} and {verbatim(cell.other)}"
+    words = f"{both}: {cell.count:,} samples, {cell.expected:,.0f} expected of its margins"
     words += " (fewer than 30: too small to say more)" if cell.small else ""
     return finding("residual", subject, Estimate(cell.residual, p=cell.p, n=cell.count), words, least=0)
 
@@ -163,14 +166,14 @@ def lexicon_rate(tally: Tally, lexicon: str, group: str | None = None, outcome: 
         if value == OTHERS:
             continue
         subject = {"group": lexicon, "value": value, "outcome": outcome}
-        words = f"{value}: {{share}} of {{n}} captions ({{shares}})"
+        words = f"{verbatim(value)}: {{share}} of {{n}} captions ({{shares}})"
         found.append(finding("rate", subject, share(count, total), words))
         for other, size in tally.by(group, outcome).items() if group else ():
             if other == OTHERS:
                 continue
             k = tally.both((lexicon, value), (group or "", other), outcome)
             measured = share_given(k, size, count, total)
-            words = f"{value}: {{share}} of {{n}} captions with {other} ({{shares}})"
+            words = f"{verbatim(value)}: {{share}} of {{n}} captions with {verbatim(other)} ({{shares}})"
             found.append(finding("rate", {**subject, "within": group or "", "within_value": other}, measured, words))
     return adjust(found) if found else [not_measured("rate", {"group": lexicon}, "no caption has a word of it")]
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from audit.findings import LEAST, Finding, adjust, finding, not_measured, too_few
+from audit.findings import LEAST, Finding, adjust, finding, not_measured, too_few, verbatim
 from audit.groups.base import MIXED, Group
 from audit.metrics.bootstrap import by_cluster
 from audit.metrics.estimate import Estimate
@@ -102,13 +102,15 @@ def _impact(
     step = "all rules" if subject["reason"] == "chain" else subject["reason"]
     for value in largest({name: passed.seen for name, passed in counts.items()}):
         mine = {**subject, "value": value, "against": base or "none"}
-        found.append(finding("pass_rate", mine, rates[value], f"{value}: {{share}} of {{n}} pass {step} ({{shares}})"))
+        said = verbatim(value)
+        found.append(finding("pass_rate", mine, rates[value], f"{said}: {{share}} of {{n}} pass {step} ({{shares}})"))
         if value == base:
             continue
         verdict = four_fifths(ratios[value]).value
-        words = f"{value} passes {step} {{value}} times as often as {base} ({{interval}}); four-fifths rule: {verdict}"
+        words = f"{said} passes {step} {{value}} times as often as {verbatim(base or '')} ({{interval}});"
+        words += f" four-fifths rule: {verdict}"
         found.append(finding("disparate_impact", mine, ratios[value], words))
-        words = f"{value}: {step} {'change' if step == 'all rules' else 'changes'} its share by a factor of {{value}}"
+        words = f"{said}: {step} {'change' if step == 'all rules' else 'changes'} its share by a factor of {{value}}"
         words += " ({interval})"
         two = {value: counts[value], f"not {value}": everyone - counts[value]}
         found.append(finding("amplification", {**mine, "against": "all others"}, amplification(two, value), words))
@@ -119,10 +121,10 @@ def attribution(tally: Tally, group: str, value: str) -> list[Finding]:
     """Say at which steps a value loses or gains against all others, each step on what those before it left."""
     codes = tally.reasons()
     first = {code: tally.by(group, f"first:{code}") for code in codes}
-    found = []
+    found, said = [], verbatim(value)
     for step in chain(first, tally.by(group), value, codes):
         subject = {"group": group, "value": value, "reason": step.reason, "against": "all others"}
-        words = f"{value} passes {step.reason} {{value}} times as often as all others that reach it ({{interval}})"
+        words = f"{said} passes {step.reason} {{value}} times as often as all others that reach it ({{interval}})"
         found.append(finding("step_ratio", subject, step.ratio, words))
     return adjust(found)
 
@@ -153,7 +155,8 @@ def impact_by_cluster(
     counts = np.array(rows, dtype=np.int64).reshape(-1, 4)
     subject = {"group": group, "value": value, "reason": reason or "chain", "against": against, "resampled": by}
     step = reason or "all rules"
-    words = f"{value} passes {step} {{value}} times as often as {against} ({{interval}}, over whole {by}s)"
+    words = f"{verbatim(value)} passes {step} {{value}} times as often as {verbatim(against)}"
+    words += f" ({{interval}}, over whole {by}s)"
     mine, theirs = int(counts[:, 0].sum()), int(counts[:, 2].sum())
     if theirs < LEAST:
         return not_measured("disparate_impact", subject, too_few(theirs, of=f" of {against}"))

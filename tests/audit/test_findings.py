@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from audit.findings import NEGLIGIBLE, Finding, State, adjust, finding, not_measured, number, percent
+from audit.findings import NEGLIGIBLE, Finding, State, adjust, finding, not_measured, number, percent, verbatim
 from audit.metrics.estimate import Estimate, Unmeasurable
 
 SUBJECT = {"group": "region", "value": "Africa"}
@@ -75,6 +75,12 @@ def test_numbers_that_are_none_are_refused():
 def test_names_from_the_data_do_not_fill_sentences_twice():
     item = finding("m", {"v": "{n}"}, Estimate(1.0, n=40), "{value} of {0} {x!r} %s")
     assert item.words == "1 of {0} {x!r} %s"
+
+
+def test_a_name_of_the_data_fills_no_mark_of_the_sentence():
+    name = "artist {n} {share} {{value}"
+    item = finding("m", {"v": name}, Estimate(0.5, n=40), f"{verbatim(name)}: {{share}} of {{n}}")
+    assert item.words == f"{name}: 50.0 % of 40"
 
 
 def test_numbers_for_people():

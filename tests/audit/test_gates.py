@@ -154,6 +154,15 @@ def test_a_label_that_is_called_mixed_is_judged_and_samples_of_several_values_ar
     assert judged(DisparateImpact("gender", None, 0.8), words).state == PASS
 
 
+def test_a_name_stands_in_the_sentence_of_a_gate_as_it_is():
+    hostile = "{value} {who} {x}"
+    total = counted(tone={hostile: (100, 80), "b": (100, 60)})
+    words = judged(DisparateImpact("tone", None, 0.8), total).words
+    assert words.startswith(f"b passes all rules 0.75 times as often as {hostile} (95 %")
+    words = judged(DisparateImpact("tone", None, 0.8, against="b"), total).words
+    assert words.startswith(f"{hostile} passes all rules 1.33 times as often as b (95 %")
+
+
 RULES = [
     DisparateImpact("region", None, 0.0),
     DisparateImpact("region", "NSFW", 0.0),

@@ -9,8 +9,9 @@ import pytest
 from audit import planted
 from audit.assemble import sections
 from audit.findings import State
-from audit.groups import Assigner, Group, un_population
-from audit.questions import Questions
+from audit.groups import Assigner, Group, reference, un_population
+from audit.questions import Questions, Ranked
+from audit.rankings import ranking_section
 from audit.sections import against_reference, associations, composition, crossing, lexicon_rate
 from audit.sections_impact import attribution, crossed_impact, impact, impact_by_cluster, ordered, rule_counts
 from audit.tally import Key, Tally, tally
@@ -383,3 +384,46 @@ def test_crosses_of_a_large_group_are_those_of_its_largest_values():
     assert len({item.subject["value"] for item in compared}) <= 120
     rates = lexicon_rate(total, "side", "who")
     assert len(rates) == 2 + 2 * 60
+
+
+HOSTILE = "artist {n} {share} {value} {{x} {who}"
+
+
+def test_a_name_stands_in_sentences_as_it_is_whatever_it_holds():
+    values = np.array([HOSTILE, "b", "c"])[np.arange(300) % 3]
+    base = planted._table(["x"] * 300, [f"s{i % 40}.org" for i in range(300)], np.arange(300) % 3 == 1, {})
+    table = base.append_column("kin", pa.array(values)).append_column("half", pa.array(["l", "r"] * 150))
+    kin, half = Group("kin", "column", column="kin"), Group("half", "column", column="half")
+    bucket = Group("bucket", "domain", level="bucket")
+    total = audited(table, [kin, half, bucket], [("kin", "half"), ("kin", "bucket")])
+    found = [
+        *composition(total, "kin"),
+        *against_reference(total, "kin", reference("mine", {HOSTILE: 0.5, "b": 0.5}, "s", "d")),
+        *associations(total, "kin", "half", "l", "r", "all"),
+        *crossing(total, "kin", "half"),
+        *lexicon_rate(total, "kin", "half"),
+        *lexicon_rate(total, "half", "kin"),
+        *impact(total, "kin", against=HOSTILE),
+        *impact(total, "kin", against="b"),
+        *crossed_impact(total, "kin", "half"),
+        *attribution(total, "kin", HOSTILE),
+        impact_by_cluster(total, "kin", "bucket", "b", HOSTILE),
+    ]
+    asked = Ranked("s", "kin", (150,))
+    found += ranking_section(asked, np.arange(300.0), np.arange(300) % 3, [HOSTILE, "b", "c"]).findings
+    named = [item for item in found if any(HOSTILE in item.subject.get(key, "") for key in spoken_of(item))]
+    assert len({item.metric for item in named}) >= 12
+    for item in named:
+        assert HOSTILE in item.words, item
+        assert "{" not in item.words.replace(HOSTILE, "")
+
+
+def spoken_of(item):
+    """The keys of a finding's subject that its sentence names."""
+    return (
+        "concept",
+        "value",
+        "other_value",
+        "within_value",
+        *(["against"] if item.metric == "disparate_impact" else []),
+    )
