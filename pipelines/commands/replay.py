@@ -23,11 +23,9 @@ def replay(
     """Decide again with other bounds; no model runs. `assay balance` then writes the new shards."""
     from pipelines.commands.status import describe, print_counts
     from pipelines.jobs import replay as job
-    from pipelines.run.directory import locked_place, open_run
+    from pipelines.run.directory import open_run
 
-    opened = open_run(run)
-    with locked_place(out):
-        new = job.replay(opened, overrides or [], out, recipe)
+    new = job.replay(open_run(run), overrides or [], out, recipe)
     if as_json:
         print_json(describe(new))
     else:

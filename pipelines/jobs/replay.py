@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -11,10 +12,12 @@ from pipelines.jobs.decide import decide
 from pipelines.jobs.dedup import DUPLICATES, dedup, dedup_fingerprint
 from pipelines.jobs.groups import assign_groups
 from pipelines.retraction.versions import sealed
-from pipelines.run.directory import REGISTRY, Run, create_run
+from pipelines.run.directory import MANIFEST, REGISTRY, Run, create_run, locked_place
+from pipelines.run.lock import held_still
 from pipelines.run.manifest import read_manifest
 from pipelines.run.parts import read_marker
 from pipelines.run.recipe import Recipe, load_recipe, parse_recipe
+from pipelines.run.staged import committed
 from pipelines.run.storage import Store, sha256_stream
 
 #: What a new decision needs of the old run, and what galleries and later stages read.
@@ -54,29 +57,60 @@ def replay(run: Run, overrides: list[str], out: str, file: Path | None = None) -
     """Decide the run again into the new run `out`; its shards are written by `assay balance`.
 
     Where `out` is an earlier replay, what the run has changed or lost since (an opt-out was applied) is so there too.
-    `file`: a whole recipe instead of the run's own. Raises `BadInput`.
+    `file`: a whole recipe instead of the run's own. Takes both runs' locks; none waits for the other. Raises
+    `BadInput`.
     """
     if not run.parts("scores") or run.parts("scores") != run.parts("samples"):
         raise BadInput(f"{run.store.url}: not every part is scored; run assay score first")
-    new = create_run(out, replayed_recipe(run, overrides, file))
-    sealed(new.store)
-    if new.store.root == run.store.root:
-        raise BadInput(f"{out}: is the run itself; give another --out")
-    if set(new.parts("scores")) - set(run.parts("scores")):
-        raise BadInput(f"{out}: has parts that {run.store.url} does not have; give another --out")
+    recipe = replayed_recipe(run, overrides, file)
+    _require_apart(run.store, Store(out))
+    with locked_place(out):
+        new = create_run(out, recipe)
+        sealed(new.store)
+        if set(new.parts("scores")) - set(run.parts("scores")):
+            raise BadInput(f"{out}: has parts that {run.store.url} does not have; give another --out")
+        with held_still(run.store):
+            _carry_run(run, new)
+        dedup(new)
+        assign_groups(new)
+        decide(new)
+    return new
+
+
+def _require_apart(old: Store, new: Store) -> None:
+    """Refuse a place that is the run or inside it. Raises `BadInput`."""
+    if old.local != new.local:
+        return
+    here, there = (os.path.realpath(s.root) if s.local else s.root for s in (old, new))
+    if there == here:
+        raise BadInput(f"{new.url}: is the run itself; give another --out")
+    if there.startswith(here.rstrip("/") + "/"):
+        raise BadInput(f"{new.url}: lies inside the run {old.url}; give another --out")
+
+
+def _carry_run(run: Run, new: Run) -> None:
+    """Give the new run all that its decisions need. Raises `BadInput` where the run changes meanwhile.
+
+    The registry's state, which vouches for the matches, is taken first, written last, and missing in between: what a
+    killed replay leaves is not taken for a dataset that is up to date with its registry.
+    """
+    state = _state(run.store)
+    new.store.delete(REGISTRY)
     for artefact in CARRIED:
         _carry_folder(run.store, new.store, artefact)
-    if run.store.exists(REGISTRY):
-        _carry(run.store, new.store, REGISTRY)
-    else:
-        new.store.delete(REGISTRY)
     _carry_duplicates(run, new)
     parent = read_manifest(run)["content_hash"] if run.finished() else None
+    # not every store has a lock
+    if committed(run.store) or _state(run.store) != state:
+        raise BadInput(f"{run.store.url}: was changed by another job meanwhile; run the same command again")
     new.store.write(_PARENT, json.dumps({"content_hash": parent, "run": run.store.url}).encode())
-    dedup(new)
-    assign_groups(new)
-    decide(new)
-    return new
+    if state[0] is not None:
+        new.store.write(REGISTRY, state[0])
+
+
+def _state(store: Store) -> tuple[bytes | None, bytes | None]:
+    """Return the registry's state that a run is up to date with, and its manifest, as they are."""
+    return store.find(REGISTRY), store.find(MANIFEST)
 
 
 def parent_of(run: Run) -> str | None:

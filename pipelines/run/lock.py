@@ -16,12 +16,12 @@ import socket
 import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
 from filters.errors import BadInput
-from pipelines.run.staged import settle
+from pipelines.run.staged import committed, settle
 from pipelines.run.storage import Store
 
 _NAME = ".lock"
@@ -49,7 +49,7 @@ def locked(store: Store) -> Iterator[None]:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise BadInput(f"{store.url}: another job works here ({_owner(path)}); wait for it or stop it") from None
+            raise _busy(store) from None
         except OSError as error:
             raise BadInput(
                 f"{store.url}: this file system cannot lock a file ({error.strerror}); mount it with locks "
@@ -64,6 +64,35 @@ def locked(store: Store) -> Iterator[None]:
             yield
         finally:
             _write(stream, "")
+
+
+@contextmanager
+def held_still(store: Store) -> Iterator[None]:
+    """Keep jobs that change a run away for the block; several may read it so at once.
+
+    Where there is no such lock (an object store, a file system without locks, a folder that may not be written and
+    has no lock file) the block runs all the same: whoever must know looks whether the run has changed. Raises
+    `BadInput` where a job is at work there, or a killed one's change is not in place yet.
+    """
+    with ExitStack() as stack:
+        if store.local:
+            with suppress(OSError):
+                # no write to the file: a run that is read may be another's. No link and no pipe, as below
+                flags = os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+                number = os.open(Path(store.root) / _NAME, flags, 0o666)
+                stack.callback(os.close, number)
+                try:
+                    fcntl.flock(number, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    raise _busy(store) from None
+        if committed(store):
+            raise BadInput(f"{store.url}: another job changes it at this moment; run the same command again")
+        yield
+
+
+def _busy(store: Store) -> BadInput:
+    owner = _owner(Path(store.root) / _NAME)
+    return BadInput(f"{store.url}: another job works here ({owner}); wait for it or stop it")
 
 
 def _opened(store: Store, path: Path) -> IO[str]:

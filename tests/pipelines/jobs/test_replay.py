@@ -14,6 +14,7 @@ from pipelines.jobs.dedup import EDGES_FILE
 from pipelines.jobs.replay import CARRIED, replay
 from pipelines.registry.store import create_registry, open_registry
 from pipelines.run.directory import REGISTRY, open_run
+from pipelines.run.lock import held_still, locked
 from pipelines.run.manifest import read_manifest
 
 QUOTAS = {"cap": 100, "quotas": {"gender_terms": {"min": {"feminine": 0.5}}}}
@@ -171,3 +172,86 @@ def test_duplicates_are_looked_for_again_only_where_their_bounds_are_others(tmp_
     new = replay(runs["bytes"], [], str(tmp_path / "new"), recipes["near"])
     assert new.store.read(EDGES_FILE) == edges["near"]
     assert runs["bytes"].store.read(EDGES_FILE) == edges["bytes"]
+
+
+def interrupted_by(monkeypatch, artefact, job):
+    """Have `job` run once, at the moment at which a replay is about to carry `artefact`."""
+    from pipelines.jobs import replay as module
+
+    carry, pending = module._carry_folder, [job]
+
+    def carried(old, new, folder):
+        if folder == artefact and pending:
+            pending.pop()()
+        carry(old, new, folder)
+
+    monkeypatch.setattr(module, "_carry_folder", carried)
+
+
+def opted_out(folder, name):
+    with open_registry(str(folder / "registry.sqlite")) as registry:
+        registry.append([Draft(Kind.CREATOR, name)])
+
+
+def test_an_opt_out_is_not_applied_to_a_run_while_a_replay_carries_it(matched, monkeypatch, capsys):
+    opted_out(matched, "artist 2")
+    codes = []
+    interrupted_by(monkeypatch, "groups", lambda: codes.append(invoke(["optout", "apply", str(matched / "run")])))
+    out = str(matched / "new")
+    assert invoke(["replay", str(matched / "run"), "--out", out]) == 0
+    assert codes == [2]
+    assert f"{matched}/run: another job works here" in capsys.readouterr().err
+    assert invoke(["balance", out, "--runner", "plain"]) == 0
+    assert invoke(["check", out]) == 3
+    assert "UNAPPLIED_ENTRY" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("artefact", ["matches", "groups"])
+def test_where_there_are_no_locks_a_run_that_was_changed_while_it_was_carried_is_refused(
+    matched, monkeypatch, capsys, artefact
+):
+    run, out = f"memory://{matched.name}/run", f"memory://{matched.name}/new"
+    assert invoke(["run", str(matched / "recipe.yaml"), "--out", run, "--runner", "plain"]) == 0
+    assert invoke(["replay", run, "--out", out]) == 0
+    opted_out(matched, "artist 2")
+    interrupted_by(monkeypatch, artefact, lambda: invoke(["optout", "apply", run]))
+    assert invoke(["replay", run, "--out", out]) == 2
+    assert "run: was changed by another job meanwhile; run the same command again" in capsys.readouterr().err
+    # whoever goes on all the same has no dataset that passes
+    assert invoke(["balance", out, "--runner", "plain"]) == 0
+    assert invoke(["check", out]) == 3
+    assert "NO_REGISTRY" in capsys.readouterr().err
+    assert invoke(["replay", run, "--out", out]) == 0
+    assert invoke(["balance", out, "--runner", "plain"]) == 0
+    assert (dropped(out), invoke(["check", out])) == ([1, 2], 0)
+
+
+def test_a_run_at_which_a_job_works_is_not_replayed_and_one_that_is_only_read_is(matched, capsys):
+    store = open_run(str(matched / "run")).store
+    with locked(store):
+        assert invoke(["replay", str(matched / "run"), "--out", str(matched / "new")]) == 2
+        assert f"{matched}/run: another job works here" in capsys.readouterr().err
+    with held_still(store):
+        assert invoke(["replay", str(matched / "run"), "--out", str(matched / "new")]) == 0
+
+
+def test_a_run_whose_lock_nobody_can_take_is_replayed_all_the_same(matched):
+    (matched / "run" / ".lock").unlink()
+    (matched / "run" / ".lock").symlink_to("nowhere")
+    assert invoke(["replay", str(matched / "run"), "--out", str(matched / "new")]) == 0
+    assert dropped(str(matched / "new")) == [1]
+
+
+@pytest.mark.parametrize("through_a_link", [False, True])
+def test_a_replay_goes_neither_over_the_run_nor_into_it(matched, capsys, through_a_link):
+    (matched / "link").symlink_to(matched / "run")
+    run, words = matched / "run", ["replay", str(matched / "run"), "--set", "name=x", "--out"]
+    (run / "manifest.json").rename(matched / "manifest.json")  # of a finished run, other words refuse it
+    before = (run / "recipe.yaml").read_bytes()
+    out = matched / "link" if through_a_link else run
+    assert invoke([*words, str(out)]) == 2
+    assert f"{out}: is the run itself; give another --out" in capsys.readouterr().err
+    assert (run / "recipe.yaml").read_bytes() == before
+    assert invoke([*words, str(out / "sub")]) == 2
+    assert f"sub: lies inside the run {run}; give another --out" in capsys.readouterr().err
+    assert not (run / "sub").exists()
