@@ -34,6 +34,7 @@ from pipelines.retraction.promote import Promotion, flag_alikes, promote
 from pipelines.retraction.receipts import FORMAT, Found, read_receipt, receipt_name, write_receipt
 from pipelines.retraction.rewrite import (
     Arrival,
+    Held,
     purge_downloads,
     purge_duplicates,
     purge_latents,
@@ -41,10 +42,9 @@ from pipelines.retraction.rewrite import (
     replace_matches,
     rewrite_shard,
 )
-from pipelines.retraction.versions import RETRACTIONS, keep_version, version_records, versions_with
+from pipelines.retraction.versions import RETRACTIONS, keep_version, taken_out, version_records, versions_with
 from pipelines.run.directory import Run
 from pipelines.run.manifest import build, read_manifest, write_manifest
-from pipelines.run.parts import part_name
 from pipelines.run.schema import MATCHES
 from pipelines.run.signing import sign
 from pipelines.run.staged import Staged
@@ -53,9 +53,6 @@ from pipelines.run.trainings import trainings
 from pipelines.sources.registry import make_source
 
 REPORT = "report.html"
-
-#: Folders whose parts hold something of a picture.
-_HOLDERS = ("downloads", "scores", "evidence", "embeddings", "thumbnails")
 
 
 @dataclass(frozen=True)
@@ -79,7 +76,10 @@ class Match:
 
 @dataclass
 class Change:
-    """What a retraction does to a run: `denied` are the matched positions that a match really takes out."""
+    """What a retraction does to a run: `denied` are the matched positions that a match really takes out.
+
+    `held` names by uid the files that held something of a sample until then.
+    """
 
     ledger: LedgerEditor
     matched: dict[int, list[dict[str, Any]]]
@@ -89,6 +89,13 @@ class Change:
     came: list[Promotion] = field(default_factory=list)
     not_followed: list[Promotion] = field(default_factory=list)
     arrivals: dict[int, list[Arrival]] = field(default_factory=lambda: defaultdict(list))
+    held: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+
+    def note(self, held: Held) -> None:
+        """Note which files held something of which samples."""
+        for name, uids in held.items():
+            for uid in uids:
+                self.held[uid].append(name)
 
 
 def retract(
@@ -167,16 +174,16 @@ def _arrival(run: Run, ledger: LedgerEditor, promotion: Promotion) -> Arrival | 
 
 
 def _rewrite(run: Run, new: Run, change: Change) -> None:
-    """Stage everything that holds a matched sample."""
+    """Stage everything that holds a matched sample; note which file held which."""
     ledger = change.ledger
     ledger.write(new)
     by_part: dict[int, list[int]] = defaultdict(list)
     for position in change.denied:
         by_part[ledger.place(position)[0]].append(position)
     for part, positions in sorted(by_part.items()):
-        rows = [ledger.place(position)[1] for position in positions]
-        purge_downloads(new, part, rows)
-        purge_scores(new, part, rows, {str(ledger.row(position)["uid"]) for position in positions})
+        rows = {ledger.place(position)[1]: str(ledger.row(position)["uid"]) for position in positions}
+        change.note(purge_downloads(new, part, rows))
+        change.note(purge_scores(new, part, rows))
     matched_parts: dict[int, list[dict[str, Any]]] = defaultdict(list)
     unnamed: dict[int, set[str]] = defaultdict(set)
     for position, found in sorted(change.matched.items()):
@@ -189,10 +196,11 @@ def _rewrite(run: Run, new: Run, change: Change) -> None:
         settle(run, new, part, unnamed[part])
     uids = {str(ledger.row(position)["uid"]) for position in change.denied}
     purge_duplicates(new, set(change.denied))
-    purge_latents(new, uids)
+    change.note(purge_latents(new, uids))
     for shard in sorted(set(change.retracted.values())):
         leave = {str(ledger.row(p)["uid"]) for p, found in change.retracted.items() if found == shard}
         rewrite_shard(new, shard, leave, change.arrivals[shard])
+        change.note({shard_name(shard, suffix): leave for suffix in (".parquet", ".tar")})
     write_index(new)
     if new.parts("groups") == new.parts("ledger"):  # else a dataset from before there were audits
         audit(new)
@@ -216,7 +224,11 @@ def _record(
     counts = counts_after(old["content"]["counts"], change.ledger.delta)
     body = build(new, counts, VERSIONS, before, old["content"].get("gates"))
     at = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    records = version_records(run.store)
+    # as sets: each matched sample is looked up in them
+    records = [
+        {**found, "came": frozenset(found["came"]), "left": frozenset(found.get("left", ()))}
+        for found in version_records(run.store)
+    ]
     record = {
         "at": at,
         "before": before,
@@ -252,10 +264,11 @@ def _receipt(
     found = []
     for position, rows in sorted(change.matched.items()):
         for row in (row for row in rows if row["entry"] == request["entry"]):
-            found.append(_found(run, change, position, row, record, records))
+            found.append(_found(run, change, position, row, records))
     versions = sorted({version for sample in found for version in sample.versions})
     checkpoints = [vars(training) for training in trainings(run.store, set(versions))]
-    missing = [promotion.uid for promotion in change.not_followed]
+    uids = {sample.uid for sample in found}
+    missing = [promotion.uid for promotion in change.not_followed if promotion.follows in uids]
     name = receipt_name(request["entry"])
     earlier = {"earlier": read_receipt(run.store.read(name), name)} if run.store.exists(name) else {}
     return {
@@ -278,24 +291,20 @@ def _found(
     change: Change,
     position: int,
     row: dict[str, Any],
-    record: dict[str, Any],
     records: list[dict[str, Any]],
 ) -> Found:
     part, at = change.ledger.place(position)
     sample = run.table("samples", part, ["uid", "sha256", "url", "creator"]).slice(at, 1).to_pylist()[0]
-    kept = position in change.retracted
-    places = [part_name(folder, part, "") for folder in _HOLDERS]
-    places += [shard_name(change.retracted[position])] if kept else []
-    held = [name for name in record["purged"] if name.rpartition(".")[0] in places or name.startswith("latents/")]
-    if position not in change.denied:
-        held = []
-    followers = tuple(p.uid for p in change.came if p.follows == sample["uid"])
+    uid, kept = sample["uid"], position in change.retracted
+    left = taken_out(uid, records)
+    before = "kept" if change.before[position]["mask"] == 0 else "dropped"
     return Found(
         **sample,
         method=row["method"],
         detail=row["detail"],
-        decision_before="kept" if change.before[position]["mask"] == 0 else "dropped",
-        held_by=tuple(held),
-        versions=tuple(versions_with(run, sample["uid"], records)) if kept else (),
-        followed_by=followers,
+        decision_before=before if left is None else f"taken out earlier, at {records[left]['at']}",
+        # of equal samples at several rows the shard held one
+        held_by=tuple(sorted(name for name in change.held[uid] if kept or not name.startswith("shards/"))),
+        versions=tuple(versions_with(run, uid, kept, records)),
+        followed_by=tuple(p.uid for p in change.came if p.follows == uid),
     )

@@ -1,7 +1,8 @@
 """Rewriting what holds a retracted sample: shards, sidecars, scores, embeddings, thumbnails, duplicates, latents.
 
 Every function reads the run as it is staged so far and writes to the same stage. Rows keep their places in the
-parts (a part's rows are those of `samples`); what was computed from the picture becomes null or zeros.
+parts (a part's rows are those of `samples`); what was computed from the picture becomes null or zeros. What purges
+returns the uids that each file held until then.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ from pipelines.run.parts import Marker, PartWriter, part_name, read_marker, read
 from pipelines.run.schema import SCORES_HEAD, embeddings_schema
 from pipelines.run.storage import Store
 from pipelines.sources.url import DOWNLOADS, member_name
+
+#: Names of files, and the uids of which each held something that was taken out.
+Held = dict[str, set[str]]
 
 
 @dataclass(frozen=True)
@@ -59,55 +63,62 @@ def rewrite_shard(run: Run, index: int, leave: set[str], come: list[Arrival]) ->
     writer.commit(rows.num_rows, marker.facts)
 
 
-def purge_scores(run: Run, index: int, rows: list[int], uids: set[str]) -> None:
-    """Take what was computed from the pictures of `rows` out of one part: scores, embeddings, thumbnails."""
-    name = part_name("scores", index, "")
+def purge_scores(run: Run, index: int, uids: dict[int, str]) -> Held:
+    """Take what was computed from the pictures at the rows `uids` out of one part: scores, embeddings, thumbnails."""
+    name, gone, rows = part_name("scores", index, ""), set(uids.values()), sorted(uids)
     marker = _marker(run.store, name)
     writer = PartWriter(run.store, name, marker.fingerprint)
-    writer.add_table(part_name("scores", index), _without_scores(run.table("scores", index), rows))
-    known = {part_name("scores", index)}
+    scores = run.table("scores", index)
+    writer.add_table(part_name("scores", index), _without_scores(scores, rows))
+    held = {part_name("scores", index): _with_scores(scores, uids)}
     embeddings = part_name("embeddings", index)
     if embeddings in marker.files:
-        writer.add_table(embeddings, _without_vectors(read_table(run.store, embeddings), rows))
-        known.add(embeddings)
+        vectors = read_table(run.store, embeddings)
+        writer.add_table(embeddings, _without_vectors(vectors, rows))
+        held[embeddings] = _with_vectors(vectors, uids)
     thumbnails = part_name("thumbnails", index, ".tar")
     if thumbnails in marker.files:
         with run.store.create(thumbnails) as path:
             with tarfile.open(path, "w") as target:
-                _copy_members(run.store, thumbnails, target, lambda member: member.partition(".")[0] not in uids)
+                out = _copy_members(run.store, thumbnails, target, lambda member: member.partition(".")[0] not in gone)
             writer.add_file(thumbnails, path)
-        known.add(thumbnails)
+        held[thumbnails] = {member.partition(".")[0] for member in out}
     evidence = part_name("evidence", index)
     if evidence in marker.files:
-        writer.add_table(evidence, without_uids(read_table(run.store, evidence), uids))
-        known.add(evidence)
-    for other in sorted(set(marker.files) - known):
+        table = read_table(run.store, evidence)
+        writer.add_table(evidence, without_uids(table, gone))
+        held[evidence] = _uids(table) & gone
+    for other in sorted(set(marker.files) - set(held)):
         writer.keep(marker, other)
     writer.commit(marker.rows, marker.facts)
+    return held
 
 
-def purge_downloads(run: Run, index: int, rows: list[int]) -> None:
-    """Take the pictures of `rows` out of a URL list's downloads; the list's rows stay, with the reason."""
+def purge_downloads(run: Run, index: int, uids: dict[int, str]) -> Held:
+    """Take the pictures at the rows `uids` out of a URL list's downloads; the list's rows stay, with the reason."""
     name, file, tar = (part_name(DOWNLOADS, index, suffix) for suffix in ("", ".parquet", ".tar"))
     marker = read_marker(run.store, name)
     if marker is None:
-        return
+        return {}
     table = read_table(run.store, file)
-    gone = {member_name(table.column("row")[row].as_py()) for row in rows}
+    gone = {member_name(table.column("row")[row].as_py()): uid for row, uid in uids.items()}
+    hashes = table.column("sha256")
+    listed = {uid for row, uid in uids.items() if hashes[row].as_py() is not None}
     new = {"reason": Reason.REGISTRY_OPT_OUT.value, "status": "opt_out", "detail": "taken out since", "sha256": None}
     for column, value in {**new, "nbytes": None}.items():
         at = table.schema.get_field_index(column)
         values = table.column(at).to_pylist()
-        for row in rows:
+        for row in uids:
             values[row] = value
         table = table.set_column(at, table.schema.field(at), pa.array(values, table.schema.field(at).type))
     writer = PartWriter(run.store, name, marker.fingerprint)
     with run.store.create(tar) as path:
         with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as target:
-            _copy_members(run.store, tar, target, lambda member: member not in gone)
+            out = _copy_members(run.store, tar, target, lambda member: member not in gone)
         writer.add_file(tar, path)
     writer.add_table(file, table)
     writer.commit(marker.rows, marker.facts)
+    return {tar: {gone[member] for member in out}, file: listed}
 
 
 def purge_duplicates(run: Run, positions: set[int]) -> bool:
@@ -135,9 +146,9 @@ def purge_duplicates(run: Run, positions: set[int]) -> bool:
     return True
 
 
-def purge_latents(run: Run, uids: set[str]) -> list[str]:
-    """Take the uids out of every parquet of the latents cache; return the names of the files that held them."""
-    changed = []
+def purge_latents(run: Run, uids: set[str]) -> Held:
+    """Take the uids out of every parquet of the latents cache."""
+    held = {}
     for name in run.store.list("latents"):
         if not name.endswith(".parquet"):
             continue
@@ -150,8 +161,8 @@ def purge_latents(run: Run, uids: set[str]) -> list[str]:
         writer = PartWriter(run.store, part, marker.fingerprint if marker else "")
         writer.add_table(name, left)
         writer.commit(left.num_rows, marker.facts if marker else {})
-        changed.append(name)
-    return changed
+        held[name] = _uids(table) & uids
+    return held
 
 
 def replace_matches(run: Run, index: int, rows: pa.Table) -> None:
@@ -177,11 +188,34 @@ def _marker(store: Store, name: str) -> Marker:
     return marker
 
 
-def _copy_members(store: Store, name: str, target: tarfile.TarFile, wanted: Callable[[str], bool]) -> None:
+def _uids(table: pa.Table) -> set[str]:
+    return set(table.column("uid").to_pylist())
+
+
+def _copy_members(store: Store, name: str, target: tarfile.TarFile, wanted: Callable[[str], bool]) -> list[str]:
+    """Copy the wanted members of a tar; return the names of the others."""
+    out = []
     with store.open(name) as stream, tarfile.open(fileobj=stream, mode="r:") as source:
         for member in source:
             if wanted(member.name):
                 target.addfile(member, source.extractfile(member))
+            else:
+                out.append(member.name)
+    return out
+
+
+def _with_scores(table: pa.Table, uids: dict[int, str]) -> set[str]:
+    """Return those of the samples `uids`, by row, of which the table holds a score."""
+    fixed = {field.name for field in SCORES_HEAD}
+    rows = table.drop_columns([name for name in table.column_names if name in fixed]).take(list(uids)).to_pylist()
+    found = zip(uids.values(), rows, strict=True)
+    return {uid for uid, row in found if any(value is not None for value in row.values())}
+
+
+def _with_vectors(table: pa.Table, uids: dict[int, str]) -> set[str]:
+    """Return those of the samples `uids`, by row, of which the table holds an embedding that is not all zeros."""
+    rows = table.select(["image", "text"]).take(list(uids)).to_pylist()
+    return {uid for uid, row in zip(uids.values(), rows, strict=True) if any(row["image"]) or any(row["text"])}
 
 
 def _without_scores(table: pa.Table, rows: list[int]) -> pa.Table:

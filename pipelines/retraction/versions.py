@@ -51,14 +51,23 @@ def _records(store: Store, names: list[str]) -> list[dict[str, Any]]:
     return found
 
 
-def versions_with(run: Run, uid: str, records: list[dict[str, Any]]) -> list[str]:
-    """Return the content hashes of the versions of this dataset that hold a sample which is kept now, oldest first.
+def versions_with(run: Run, uid: str, kept: bool, records: list[dict[str, Any]]) -> list[str]:
+    """Return the content hashes of the versions of this dataset that hold or held a sample, oldest first.
 
-    A sample that a retraction let in is in the versions from then on; any other one was there from the first.
+    `kept` tells whether the present version holds it. A sample that a retraction let in is in the versions from then
+    on, any other one was there from the first; one that a retraction took out, up to then.
     """
+    left = taken_out(uid, records)
+    if left is None and not kept:
+        return []
     versions = [*(record["before"] for record in records), str(read_manifest(run)["content_hash"])]
     since = next((i + 1 for i, record in enumerate(records) if uid in record["came"]), 0)
-    return versions[since:]
+    return versions[since : len(versions) if left is None else left + 1]
+
+
+def taken_out(uid: str, records: list[dict[str, Any]]) -> int | None:
+    """Return which of the records, from 0, is that of the retraction that took the sample out, if one did."""
+    return next((at for at, record in enumerate(records) if uid in record.get("left", ())), None)
 
 
 def retracted(store: Store) -> bool:

@@ -7,6 +7,9 @@ from typing import Any
 #: Most samples that are told one by one.
 _TOLD = 20
 
+#: What a sample was before, by its receipt; of others the receipt's own words are told.
+_BEFORE = {"kept": "was in the shards", "dropped": "had not been kept"}
+
 
 def receipt_words(signed: dict[str, Any]) -> str:
     """Return the lines of a receipt (as `read_receipt` gave it)."""
@@ -14,16 +17,18 @@ def receipt_words(signed: dict[str, Any]) -> str:
     request, dataset = body["request"], body["dataset"]
     matched = sorted(body["matched"], key=lambda sample: sample["before"] != "kept")
     left = [sample for sample in matched if sample["before"] == "kept"]
+    earlier = sum(sample["before"] not in _BEFORE for sample in matched)
     named = f"{request['kind']} {request['value']!r}"
     lines = [
         f"Receipt for entry {request['entry']} of {request['created_at'][:10]}: {named}",
         f"Dataset {dataset['name']!r}, applied {body['at']}",
         f"  version before  {dataset['before']}",
         f"  version now     {dataset['after']}",
-        f"{len(matched)} sample(s) matched; {len(left)} of them had been kept and are out of the shards now.",
+        f"{len(matched)} sample(s) matched; {len(left)} of them had been kept and are out of the shards now"
+        + (f"; {earlier} had been taken out earlier." if earlier else "."),
     ]
     for sample in matched[:_TOLD]:
-        state = "was in the shards" if sample["before"] == "kept" else "had not been kept"
+        state = _BEFORE.get(sample["before"], sample["before"])
         lines.append(f"  {sample['uid']}  {sample['detail']}; {state}; removed from {_folders(sample)}")
         lines += [f"    followed by near-duplicate {uid}" for uid in sample["followed_by"]]
     if len(matched) > _TOLD:

@@ -32,7 +32,7 @@ def trace(run: Run, uid: str) -> dict[str, Any]:
     sample, decision = _rows(run, uid)
     records = version_records(run.store)
     left = [record for record in records if uid in record.get("left", [])]
-    versions = _versions(run, uid, decision["decision"] == "kept", records)
+    versions = versions_with(run, uid, decision["decision"] == "kept", records) if run.finished() else []
     if decision["shard"] is not None:
         decision["shard"] = shard_name(decision["shard"], ".tar")
     return {
@@ -59,19 +59,6 @@ def _rows(run: Run, uid: str) -> tuple[dict[str, Any], dict[str, Any]]:
     sample, decision = min(found, key=lambda pair: pair[1]["decision"] != "kept")
     del sample["uid"], decision["uid"]
     return sample, decision
-
-
-def _versions(run: Run, uid: str, kept: bool, records: list[dict[str, Any]]) -> list[str]:
-    """Return the content hashes of the versions whose shards hold or held the sample, oldest first."""
-    if not run.finished():
-        return []
-    all_versions = [*(record["before"] for record in records), str(read_manifest(run)["content_hash"])]
-    out = next((at for at, record in enumerate(records) if uid in record.get("left", [])), None)
-    if not kept and out is None:
-        return []
-    held = set(versions_with(run, uid, records))
-    until = len(records) if out is None else out
-    return [version for at, version in enumerate(all_versions) if version in held and at <= until]
 
 
 def _checkpoints(run: Run, uid: str, versions: list[str]) -> list[dict[str, Any]]:

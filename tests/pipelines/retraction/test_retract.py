@@ -22,9 +22,10 @@ from pipelines.jobs.retract import Keys, Match, retract
 from pipelines.registry.store import Snapshot
 from pipelines.retraction.receipts import verify_receipt
 from pipelines.retraction.versions import chain_problems
+from pipelines.retraction.words import receipt_words
 from pipelines.run.directory import open_run
 from pipelines.run.manifest import read_manifest, verify
-from pipelines.run.parts import part_name
+from pipelines.run.parts import PartWriter, part_name
 from pipelines.run.trainings import Training, record_training
 
 KEYS = Keys(Ed25519PrivateKey.generate())
@@ -225,17 +226,70 @@ def test_the_stages_refuse_to_bring_back_what_was_taken_out(run, tmp_path, capsy
     assert ledger(new) == before
 
 
+def add_latents(run, part: int, uids: list[str]) -> None:
+    writer = PartWriter(run.store, f"latents/part-{part:05d}", "made by a test")
+    schema = pa.schema([("uid", pa.string()), ("latent", pa.list_(pa.float16()))], metadata={"schema_version": "1.0"})
+    rows = [{"uid": uid, "latent": np.zeros(4, np.float16)} for uid in uids]
+    writer.add_table(f"latents/part-{part:05d}.parquet", pa.Table.from_pylist(rows, schema=schema))
+    writer.commit(len(uids))
+
+
 def test_latents_and_duplicates_forget_the_sample(run):
     uids = [row["uid"] for row in ledger(run)]
-    from pipelines.run.parts import PartWriter
-
-    writer = PartWriter(run.store, "latents/part-00000", "made by a test")
-    schema = pa.schema([("uid", pa.string()), ("latent", pa.list_(pa.float16()))], metadata={"schema_version": "1.0"})
-    rows = [{"uid": uid, "latent": np.zeros(4, np.float16)} for uid in uids[:8]]
-    writer.add_table("latents/part-00000.parquet", pa.Table.from_pylist(rows, schema=schema))
-    writer.commit(8)
+    add_latents(run, 0, uids[:8])
     new = apply(run, named(run, 5))
     left = pq.read_table(io.BytesIO(new.store.read("latents/part-00000.parquet")))
     assert left.column("uid").to_pylist() == [*uids[:5], *uids[6:8]]
     clusters = pq.read_table(io.BytesIO(new.store.read("duplicates/clusters.parquet")))
     assert 5 not in clusters.column("position").to_pylist()
+
+
+def receipt_of(run, entry: int = 1) -> dict[str, object]:
+    return json.loads(run.store.read(f"receipts/entry-{entry:08d}.json"))["receipt"]
+
+
+def test_a_receipt_names_the_files_that_held_the_very_sample(run):
+    rows = ledger(run)
+    uids = [row["uid"] for row in rows]
+    add_latents(run, 0, uids[:8])
+    add_latents(run, 1, uids[8:16])
+    first, second = (next(i for i in part if rows[i]["decision"] == "kept") for part in (range(8), range(10, 16)))
+    new = apply(run, named(run, first, second))
+    for found in receipt_of(new)["matched"]:
+        at = uids.index(found["uid"])
+        part, shard = f"part-{at // 10:05d}", f"shards/shard-{rows[at]['shard']:05d}"
+        wanted = {f"scores/{part}.parquet", f"thumbnails/{part}.tar", f"{shard}.parquet", f"{shard}.tar"}
+        assert set(found["removed_from"]) == {*wanted, f"latents/part-{at // 8:05d}.parquet"}
+
+
+def test_a_receipt_tells_what_an_earlier_retraction_took_out_and_who_had_seen_it(run):
+    first = read_manifest(run)["content_hash"]
+    record_training(run.store, Training("ab" * 32, "model.safetensors", first, "2026-11-20T00:00:00Z"))
+    rows = [i for i, row in enumerate(ledger(run)) if row["decision"] == "kept" and row["cluster"] is None]
+    second = apply(run, named(run, rows[0]))
+    record_training(run.store, Training("cd" * 32, "later", read_manifest(second)["content_hash"], "2026-11-21"))
+    third = apply(second, named(second, rows[0], entry=2), entry=2, created_at="2026-11-22")
+    (found,) = receipt_of(third, 2)["matched"]
+    assert found["before"] == f"taken out earlier, at {receipt_of(third)['at']}"
+    assert found["dataset_versions_that_held_it"] == [first]
+    assert found["removed_from"] == []
+    seen = receipt_of(third, 2)["checkpoints_trained_on_a_version_that_held_one"]
+    assert [training["checkpoint"] for training in seen] == ["ab" * 32]
+    words = receipt_words(json.loads(third.store.read("receipts/entry-00000002.json")))
+    assert "1 sample(s) matched; 0 of them had been kept and are out of the shards now; 1 had been taken out" in words
+    assert "removed from nowhere" in words
+
+
+def test_a_sample_that_was_never_kept_was_in_no_version(run):
+    (found,) = receipt_of(apply(run, named(run, 39)))["matched"]
+    assert (found["before"], found["dataset_versions_that_held_it"]) == ("dropped", [])
+    assert found["removed_from"] == ["scores/part-00003.parquet", "thumbnails/part-00003.tar"]
+
+
+def test_a_receipt_names_no_follower_of_anothers_sample(run, tmp_path):
+    (tmp_path / "in" / "3.tar").unlink()
+    requests = [{"entry": entry, "kind": "creator", "value": "artist 2"} for entry in (1, 2)]
+    retract(run, [*named(run, 5), *named(run, 13, entry=2)], requests, SNAPSHOT, KEYS)
+    new = open_run(run.store.url)
+    assert receipt_of(new, 1)["followers_not_readable"] == [ledger(new)[39]["uid"]]
+    assert receipt_of(new, 2)["followers_not_readable"] == []
