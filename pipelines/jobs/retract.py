@@ -142,35 +142,51 @@ def plan(run: Run, matches: list[Match], again: Sequence[Tightened] = ()) -> Cha
         shard = change.ledger.drop(position, reasons)
         if shard is not None:
             change.retracted[position] = shard
-    for promotion in promote(run, change.ledger, change.retracted):
-        arrival = _arrival(run, change.ledger, promotion)
-        if arrival is None:
-            change.ledger.restore(promotion.position, promotion.before)
-            change.not_followed.append(promotion)
-        else:
-            change.came.append(promotion)
-            change.arrivals[promotion.shard].append(arrival)
+    pictures = _Pictures(run, change.ledger)
+    change.came, change.not_followed = promote(run, change.ledger, change.retracted, pictures.readable)
+    for promotion in change.came:
+        change.arrivals[promotion.shard].append(pictures.found[promotion.position])
     flag_alikes(run, change.ledger, change.denied)
     return change
 
 
-def _arrival(run: Run, ledger: LedgerEditor, promotion: Promotion) -> Arrival | None:
-    """Read a promoted sample's picture from the input; None where the input is gone or has changed."""
-    part, row = ledger.place(promotion.position)
-    samples = run.table("samples", part)
-    try:
-        shard = make_source(run.recipe.input, run.store).shards()[part]
-        hashes = known_hashes(samples)
-        records = same_records(run.recipe, shard, hashes, Meter(run.store, "retract", part))
-        record = next(record for at, record in enumerate(records) if at == row)
-    except (BadInput, OSError, IndexError, StopIteration):
-        return None
-    if record.image is None:
-        return None
-    sidecar = sidecar_rows(run, part, pa.array([row]))
-    at = sidecar.schema.get_field_index("weight")
-    sidecar = sidecar.set_column(at, sidecar.schema.field(at), pa.array([1.0], pa.float32()))
-    return Arrival(samples.slice(row, 1).to_pylist()[0], record.image, sidecar)
+@dataclass
+class _Pictures:
+    """Reads the pictures of promoted samples from the input.
+
+    `lost`: by part, the row from which on none can be read: a shard is read from its beginning.
+    """
+
+    run: Run
+    ledger: LedgerEditor
+    found: dict[int, Arrival] = field(default_factory=dict)
+    lost: dict[int, int] = field(default_factory=dict)
+
+    def readable(self, promotion: Promotion) -> bool:
+        """Tell whether the sample's picture is there; not where the input is gone or has changed."""
+        part, row = self.ledger.place(promotion.position)
+        if promotion.position not in self.found and row < self.lost.get(part, row + 1):
+            arrival = self._read(part, row)
+            if arrival is not None:
+                self.found[promotion.position] = arrival
+        return promotion.position in self.found
+
+    def _read(self, part: int, row: int) -> Arrival | None:
+        samples = self.run.table("samples", part)
+        try:
+            shard = make_source(self.run.recipe.input, self.run.store).shards()[part]
+            hashes = known_hashes(samples)
+            records = same_records(self.run.recipe, shard, hashes, Meter(self.run.store, "retract", part))
+            record = next(record for at, record in enumerate(records) if at == row)
+        except (BadInput, OSError, IndexError, StopIteration):
+            self.lost[part] = row
+            return None
+        if record.image is None:
+            return None
+        sidecar = sidecar_rows(self.run, part, pa.array([row]))
+        at = sidecar.schema.get_field_index("weight")
+        sidecar = sidecar.set_column(at, sidecar.schema.field(at), pa.array([1.0], pa.float32()))
+        return Arrival(samples.slice(row, 1).to_pylist()[0], record.image, sidecar)
 
 
 def _rewrite(run: Run, new: Run, change: Change) -> None:

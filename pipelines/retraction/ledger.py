@@ -97,15 +97,6 @@ class LedgerEditor:
         self._set(part, row, (part.masks[row] & ~DUPLICATE) | mask(reason))
         part.duplicate_of[row], part.methods[row], part.distances[row] = uid, method, distance
 
-    def restore(self, position: int, before: dict[str, Any]) -> None:
-        """Put a dropped row back to the state that `row` told."""
-        index, row = self.place(position)
-        part = self._part(index)
-        self._set(part, row, before["mask"])
-        part.duplicate_of[row], part.alike[row] = before["duplicate_of"], before["alike_opt_out"]
-        part.shards[row] = part.weights[row] = None
-        part.methods[row], part.distances[row] = before["duplicate_method"], before["duplicate_distance"]
-
     def _set(self, part: _Part, row: int, new: np.uint64) -> None:
         self.delta[_primary(part.masks[row])] -= 1
         self.delta[_primary(new)] += 1

@@ -7,7 +7,7 @@ duplicates of the retracted one, and only among those.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from filters.duplicates import METHODS
-from filters.duplicates_likeness import Likeness
 from filters.reasons import Reason
 from filters.rules import mask
 from filters.selection import representatives
@@ -30,13 +29,12 @@ from pipelines.run.parts import read_table
 
 @dataclass(frozen=True)
 class Promotion:
-    """A sample that is kept from now on: its position, the shard of the one that it follows, its state before."""
+    """A sample that is kept from now on: its position, the uid of the one that it follows, and that one's shard."""
 
     position: int
     uid: str
     follows: str
     shard: int
-    before: dict[str, Any]
 
 
 class Room:
@@ -53,8 +51,10 @@ class Room:
             return True
         if self._kept is None:
             self._kept = self._count()
+        if self._kept[group] >= balance.cap:
+            return False
         self._kept[group] += 1
-        return self._kept[group] <= balance.cap
+        return True
 
     def leave(self, positions: list[int]) -> None:
         """Give back the places of samples that are no longer kept."""
@@ -71,37 +71,70 @@ class Room:
         return kept
 
 
-def promote(run: Run, ledger: LedgerEditor, retracted: dict[int, int]) -> list[Promotion]:
+def promote(
+    run: Run, ledger: LedgerEditor, retracted: dict[int, int], readable: Callable[[Promotion], bool]
+) -> tuple[list[Promotion], list[Promotion]]:
     """Choose who follows the samples at the positions `retracted` (with the shard of each); edits the ledger.
 
-    A follower whose group is full under the recipe's cap gets `BALANCE_CAP`.
+    A follower whose group is full under the recipe's cap gets `BALANCE_CAP`. One whose picture is not `readable` stays
+    as it is, and the choice is made again without it; the second list returned names those.
     """
-    heads = {str(ledger.row(position)["uid"]): shard for position, shard in retracted.items()}
-    groups = _clusters(run, ledger, retracted, set(heads)) if run.recipe.duplicates and retracted else []
+    shards = {str(ledger.row(position)["uid"]): shard for position, shard in retracted.items()}
+    groups = _clusters(run, ledger, retracted, set(shards)) if run.recipe.duplicates and retracted else []
     found: list[Promotion] = []
+    unreadable: list[Promotion] = []
     room = Room(run, ledger)
     if groups:
         room.leave(list(retracted))
     for members in groups:
-        rows = _table(run, ledger, members)
-        kept = np.array([ledger.row(member)["mask"] == 0 for member in members])
-        likeness = likeness_of(rows, run.recipe, _vectors(run, ledger, members))
-        stays = _choice(run, rows, kept, likeness)
-        methods, distances = likeness.explain(np.arange(len(stays)), stays)
-        uids = rows.column("uid").to_pylist()
-        for row in np.flatnonzero(~kept):
-            head, before = int(stays[row]), ledger.row(members[row])
-            if head != row:
-                method = METHODS[methods[row]]
-                ledger.stand_behind(members[row], uids[head], REASONS[method], method, float(distances[row]))
-                continue
-            follows = str(before["duplicate_of"])
-            ledger.promote(members[row], heads[follows])
-            if room.take(members[row]):
-                found.append(Promotion(members[row], uids[row], follows, heads[follows], before))
-            else:
-                ledger.drop(members[row], mask(Reason.BALANCE_CAP))
-    return found
+        come, lost = _follow(run, ledger, shards, members, room, readable)
+        found += come
+        unreadable += lost
+    return found, unreadable
+
+
+def _follow(
+    run: Run,
+    ledger: LedgerEditor,
+    shards: dict[str, int],
+    members: list[int],
+    room: Room,
+    readable: Callable[[Promotion], bool],
+) -> tuple[list[Promotion], list[Promotion]]:
+    """Choose among one cluster's members, as `promote` does; `shards` by the uids of those that left."""
+    rows, states = _table(run, ledger, members), [ledger.row(member) for member in members]
+    kept = np.array([state["mask"] == 0 for state in states])
+    likeness = likeness_of(rows, run.recipe, _vectors(run, ledger, members))
+    # who is kept already comes before who may follow. `duplicates.representation` has no say here: the groups of a
+    # finished dataset are as they are
+    keys = [~kept, *preference_keys(run.recipe, rows)]
+    one, alive = np.zeros(len(members), dtype=np.int64), np.ones(len(members), dtype=bool)
+    unreadable: list[Promotion] = []
+    while True:
+        stays = representatives(one, alive, keys, likeness.near)
+        heads = np.flatnonzero(alive & ~kept & (stays == np.arange(len(members)))).tolist()
+        come = {row: _promotion(members[row], states[row], shards) for row in heads if room.take(members[row])}
+        lost = [row for row, promotion in come.items() if not readable(promotion)]
+        if not lost:
+            break
+        room.leave([members[row] for row in come])
+        unreadable += [come[row] for row in lost]
+        alive[lost] = False
+    for row in heads:
+        ledger.promote(members[row], shards[str(states[row]["duplicate_of"])])
+        if row not in come:
+            ledger.drop(members[row], mask(Reason.BALANCE_CAP))
+    behind = np.flatnonzero(alive & ~kept & (stays != np.arange(len(members))))
+    methods, distances = likeness.explain(behind, stays[behind])
+    for row, code, distance in zip(behind.tolist(), methods, distances, strict=True):
+        method = METHODS[code]
+        ledger.stand_behind(members[row], states[stays[row]]["uid"], REASONS[method], method, float(distance))
+    return list(come.values()), unreadable
+
+
+def _promotion(position: int, state: dict[str, Any], shards: dict[str, int]) -> Promotion:
+    follows = str(state["duplicate_of"])
+    return Promotion(position, str(state["uid"]), follows, shards[follows])
 
 
 def flag_alikes(run: Run, ledger: LedgerEditor, denied: list[int]) -> None:
@@ -180,12 +213,3 @@ def _vectors(run: Run, ledger: LedgerEditor, members: list[int]) -> np.ndarray |
     parts = [(part_vectors(run, part), rows) for part, rows in _places(ledger, members)]
     width = next((vectors.shape[1] for vectors, _ in parts if vectors is not None), 1)
     return np.concatenate([np.zeros((len(r), width), np.float16) if v is None else v[r] for v, r in parts])
-
-
-def _choice(run: Run, rows: pa.Table, kept: np.ndarray, likeness: Likeness) -> np.ndarray:
-    """Return for each row (n,) the row that stays for it; who is kept already comes before who may follow.
-
-    `duplicates.representation` has no say here: the groups of a finished dataset are as they are.
-    """
-    one, alive = np.zeros(rows.num_rows, dtype=np.int64), np.ones(rows.num_rows, dtype=bool)
-    return representatives(one, alive, [~kept, *preference_keys(run.recipe, rows)], likeness.near)

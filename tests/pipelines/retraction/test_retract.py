@@ -32,16 +32,18 @@ KEYS = Keys(Ed25519PrivateKey.generate())
 SNAPSHOT = Snapshot(1, "00" * 32, datetime(2026, 11, 21, tzinfo=timezone.utc))
 
 
-def smaller(data: bytes) -> bytes:
+def smaller(data: bytes, size: tuple[int, int] = (72, 60)) -> bytes:
     """The same picture at another size: a near-duplicate that ranks below it."""
     buffer = io.BytesIO()
-    Image.open(io.BytesIO(data)).resize((72, 60), Image.Resampling.LANCZOS).save(buffer, "PNG")
+    Image.open(io.BytesIO(data)).resize(size, Image.Resampling.LANCZOS).save(buffer, "PNG")
     return buffer.getvalue()
 
 
-def copy_of(original: int, seed: int, caption: str) -> dict[str, bytes]:
+def copy_of(original: int, seed: int, caption: str, size: tuple[int, int] = (72, 60)) -> dict[str, bytes]:
     members = sample(seed, caption, creator=f"artist {original % 3}")
-    return {name: smaller(picture(original)) if name.endswith(".png") else data for name, data in members.items()}
+    return {
+        name: smaller(picture(original), size) if name.endswith(".png") else data for name, data in members.items()
+    }
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +82,10 @@ def apply(run, matches, **request: object):
 
 def ledger(run) -> list[dict[str, object]]:
     return [row for table in run.tables("ledger") for row in table.to_pylist()]
+
+
+def receipt_of(run, entry: int = 1) -> dict[str, object]:
+    return json.loads(run.store.read(f"receipts/entry-{entry:08d}.json"))["receipt"]
 
 
 def files(run) -> dict[str, str]:
@@ -159,6 +165,47 @@ def test_a_follower_whose_input_is_gone_stays_out_and_the_receipt_says_so(run, t
     assert receipt["followers_not_readable"] == [ledger(new)[39]["uid"]]
     assert run_counts(new).balanced
     assert verify(new) == []
+
+
+def test_where_the_best_follower_cannot_be_read_the_next_follows(tmp_path):
+    """5 has a copy whose input is gone, and two smaller ones; under the cap there is room for one of them."""
+    samples = [*(sample(i) for i in range(10)), copy_of(5, 12, "third", (76, 63)), copy_of(5, 13, "fourth")]
+    write_tar(tmp_path / "in" / "0.tar", *samples)
+    write_tar(tmp_path / "in" / "1.tar", copy_of(5, 11, "second", (80, 66)))
+    recipe = write_recipe(tmp_path, tmp_path / "in", balance={"by": "creator", "cap": 3})
+    assert invoke(["run", str(recipe), "--out", str(tmp_path / "run"), "--runner", "plain"]) == 0
+    run = open_run(str(tmp_path / "run"))
+    rows = ledger(run)
+    uids = [row["uid"] for row in rows]
+    assert [row["duplicate_of"] for row in rows[10:]] == [uids[5]] * 3
+    (tmp_path / "in" / "1.tar").unlink()
+    new = apply(run, named(run, 5))
+    after = ledger(new)
+    assert [(row["decision"], row["duplicate_of"]) for row in after[10:]] == [
+        ("kept", None),
+        ("dropped", uids[10]),
+        ("dropped", uids[5]),
+    ]
+    receipt = receipt_of(new)
+    assert receipt["matched"][0]["followed_by"] == [uids[10]]
+    assert receipt["followers_not_readable"] == [uids[12]]
+    assert shard_pictures(new)[uids[10]] == smaller(picture(5), (76, 63))
+    assert read_manifest(new)["content"]["counts"]["kept"] == run_counts(new).kept
+    assert (run_counts(new).balanced, verify(new)) == (True, [])
+
+
+def test_where_no_follower_can_be_read_all_stay_as_they_were(tmp_path):
+    samples = [copy_of(5, 11, "second", (80, 66)), copy_of(5, 12, "third", (76, 63)), copy_of(5, 13, "fourth")]
+    write_tar(tmp_path / "in" / "0.tar", *(sample(i) for i in range(10)))
+    write_tar(tmp_path / "in" / "1.tar", *samples)
+    recipe = write_recipe(tmp_path, tmp_path / "in")
+    assert invoke(["run", str(recipe), "--out", str(tmp_path / "run"), "--runner", "plain"]) == 0
+    run = open_run(str(tmp_path / "run"))
+    rows = ledger(run)
+    (tmp_path / "in" / "1.tar").unlink()
+    new = apply(run, named(run, 5))
+    assert ledger(new)[10:] == rows[10:]
+    assert receipt_of(new)["followers_not_readable"] == [row["uid"] for row in rows[10:]]
 
 
 def test_it_decides_as_a_run_with_the_same_registry_would(run, tmp_path):
@@ -242,10 +289,6 @@ def test_latents_and_duplicates_forget_the_sample(run):
     assert left.column("uid").to_pylist() == [*uids[:5], *uids[6:8]]
     clusters = pq.read_table(io.BytesIO(new.store.read("duplicates/clusters.parquet")))
     assert 5 not in clusters.column("position").to_pylist()
-
-
-def receipt_of(run, entry: int = 1) -> dict[str, object]:
-    return json.loads(run.store.read(f"receipts/entry-{entry:08d}.json"))["receipt"]
 
 
 def test_a_receipt_names_the_files_that_held_the_very_sample(run):
