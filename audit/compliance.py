@@ -46,6 +46,7 @@ PROBLEMS = {
     "REGISTRY_OLD": "The registry was consulted longer ago than the recipe allows.",
     "UNAPPLIED_ENTRY": "The registry has entries that were not applied to the dataset.",
     "UNAPPLIED_CHANGE": "A kept sample needs a grant that no longer holds, or a verdict that was corrected since.",
+    "NOT_COMPARED": "The registry knows works by embeddings of an encoder that the dataset was not scored with.",
     "DENIED_BUT_KEPT": "A kept sample has a signal or match that denies training, or lacks the permission asked for.",
     "LICENCE_NOT_ALLOWED": "A kept sample's licence is not on the recipe's list.",
     "EVIDENCE_MISSING": "A kept sample's rights were never read.",

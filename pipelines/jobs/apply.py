@@ -8,7 +8,16 @@ from typing import Any
 
 from filters.errors import BadInput
 from filters.optout.entries import Entry, Kind, stamp
-from pipelines.jobs.match import encoder_of, make_matcher, matches_of, pin, pinned, queue_pairs, snapshot_body
+from pipelines.jobs.match import (
+    encoder_of,
+    make_matcher,
+    matches_of,
+    pin,
+    pinned,
+    queue_pairs,
+    snapshot_body,
+    tell_incomparable,
+)
 from pipelines.jobs.rematch import rows_with, tightened
 from pipelines.jobs.retract import Keys, Match, retract
 from pipelines.registry.store import Registry, Snapshot, open_registry
@@ -41,6 +50,8 @@ def apply(run: Run, registry: str | None, keys: Keys) -> dict[str, Any]:
         if not opened.holds(before):
             raise BadInput(f"{url}: not the registry that {run.store.url} was matched with, or cut off since")
         now = opened.snapshot()
+        encoder = encoder_of(run)
+        others = tell_incomparable(opened, now, encoder)
         entries = list(opened.entries(before.seq, now.seq))
         again = tightened(run, opened, now)
         if not entries and not again and pinned(run) is not None:
@@ -48,6 +59,10 @@ def apply(run: Run, registry: str | None, keys: Keys) -> dict[str, Any]:
         matches = find_matches(run, opened, before, now, entries)
         hit = {match.row["entry"] for match in matches}
         asked = [request_of(entry) for entry in entries if len(entries) <= MANY or entry.seq in hit]
+        for request in (request for request in asked if request["entry"] in others):
+            request["not_compared"] = (
+                f"made by encoder {others[request['entry']]}, the dataset's is {encoder or 'none'}"
+            )
         denying = {row["entry"] for found in again for row in found.rows if row["outcome"] != "grant"}
         asked = [*map(request_of, opened.some(n for n in denying if n <= before.seq)), *asked]
     return retract(run, matches, asked, now, keys, again)
@@ -68,7 +83,7 @@ def find_matches(run: Run, registry: Registry, before: Snapshot, now: Snapshot, 
             mine = by_uid[uids[row]].values()
             if any(match["entry"] > before.seq for match in mine):
                 found += [Match(start + row, match) for match in mine]
-        queue_pairs(registry, [(table, run.table("samples", index, ["uid", "sha256"]))])
+        queue_pairs(registry, run, index, table)
     return found
 
 

@@ -12,9 +12,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from audit.compliance import PROBLEMS, Problem, Tally, denied, evidence_lost, too_old, unlicensed
 from filters.errors import GateRefused
-from pipelines.jobs.match import pinned
+from pipelines.jobs.match import encoder_of, pinned
 from pipelines.jobs.rematch import tightened
 from pipelines.jobs.rights import rights_part
+from pipelines.registry.matcher import incomparable
 from pipelines.registry.store import Registry, Snapshot, open_registry
 from pipelines.retraction.versions import chain_problems
 from pipelines.run.directory import Run
@@ -142,7 +143,23 @@ def _registry_problems(run: Run, state: Snapshot | None, url: str | None, now: d
     if url is None:
         return [*problems, Problem("NO_REGISTRY", f"{PROBLEMS['NO_REGISTRY']} Name one with --registry.")]
     with open_registry(url) as registry:
-        return [*problems, *_against(registry, state, url)]
+        return [*problems, *_against(registry, state, url), *_incomparable(run, registry, state)]
+
+
+def _incomparable(run: Run, registry: Registry, state: Snapshot) -> list[Problem]:
+    """Return a problem where the pinned state holds works that no sample was compared with, unless accepted."""
+    if run.recipe.rights.incomparable == "accept" or not registry.holds(state):
+        return []
+    encoder = encoder_of(run)
+    found = incomparable(registry, state, encoder)
+    if not found:
+        return []
+    named = ", ".join(f"{number} (by {found[number]})" for number in list(found)[:_NAMED])
+    detail = (
+        f"{len(found)} found: {named}; the dataset's own encoder is {encoder or 'none'}: score it with theirs, or "
+        "assay replay --set rights.incomparable=accept."
+    )
+    return [Problem("NOT_COMPARED", f"{PROBLEMS['NOT_COMPARED']} {detail}")]
 
 
 def _against(registry: Registry, state: Snapshot, url: str) -> list[Problem]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -15,9 +16,10 @@ import pyarrow.compute as pc
 
 from filters.errors import BadInput
 from filters.optout.grants import raw_key
+from filters.terminal import tell
 from pipelines.engine import Engine, run_parts
 from pipelines.jobs.rights import match_facts, scored_files, without_embedding
-from pipelines.registry.matcher import Bounds, Matcher
+from pipelines.registry.matcher import Bounds, Matcher, incomparable
 from pipelines.registry.reviews import Pair, queue
 from pipelines.registry.samples import samples_to_match
 from pipelines.registry.store import Registry, Snapshot, open_registry
@@ -28,6 +30,9 @@ from pipelines.run.schema import MATCHES
 from pipelines.run.signing import load_public
 
 VERSION = "3"
+
+#: Most encoders that are named.
+_NAMED = 5
 
 
 def pin(run: Run, snapshot: Snapshot) -> None:
@@ -74,6 +79,16 @@ def encoder_of(run: Run) -> str | None:
     parts = run.parts("scores")
     found: dict[str, str] = run.marker("scores", parts[0]).facts["models"] if parts else {}
     return found.get("similarity")
+
+
+def tell_incomparable(registry: Registry, snapshot: Snapshot, encoder: str | None) -> dict[int, str]:
+    """Return the registered works that no sample is compared with, as `incomparable`; say so on standard error."""
+    found = incomparable(registry, snapshot, encoder)
+    if found:
+        theirs, own = ", ".join(sorted(set(found.values()))[:_NAMED]), encoder or "no encoder"
+        words = f"{len(found)} registered work(s) are compared with no sample: their embeddings are by {theirs}"
+        tell(f"{registry.database.shown}: {words}, the samples' by {own}", stream=sys.stderr)
+    return found
 
 
 def matches_of(run: Run, matcher: Matcher, index: int, rows: list[int] | None = None) -> pa.Table:
@@ -209,16 +224,19 @@ def match(run: Run, engine: Engine) -> None:
     pending = [i for i in parts if not finished(run.store, part_name("matches", i, ""), work.wanted(i))]
     run_parts(engine, "match", work, pending)
     with open_registry(str(run.recipe.rights.registry)) as registry:
-        queue_pairs(registry, [(run.table("matches", i), run.table("samples", i, ["uid", "sha256"])) for i in pending])
+        tell_incomparable(registry, snapshot, work.encoder)
+        # of all parts: when those that were done before were matched, the registry may have been busy
+        for index in parts:
+            queue_pairs(registry, run, index, run.table("matches", index))
 
 
-def queue_pairs(registry: Registry, parts: list[tuple[pa.Table, pa.Table]]) -> None:
-    """Hand the pairs between the two bounds to the registry's review queue; `parts` are matches and samples."""
-    for found, samples in parts:
-        unsure = found.filter(pc.equal(found.column("outcome").cast(pa.string()), "review"))
-        if unsure.num_rows:
-            pictures = dict(zip(*(samples.column(name).to_pylist() for name in ("uid", "sha256")), strict=True))
-            pairs = [
-                Pair(row["entry"], pictures[row["uid"]], row["uid"], row["distance"]) for row in unsure.to_pylist()
-            ]
-            queue(registry, pairs)
+def queue_pairs(registry: Registry, run: Run, index: int, matches: pa.Table) -> None:
+    """Hand the pairs between the two bounds, of one part's `matches`, to the registry's review queue."""
+    unsure = matches.filter(pc.equal(matches.column("outcome").cast(pa.string()), "review"))
+    if unsure.num_rows:
+        samples = run.table("samples", index, ["uid", "sha256"])
+        pictures = dict(zip(*(samples.column(name).to_pylist() for name in ("uid", "sha256")), strict=True))
+        queue(
+            registry,
+            [Pair(row["entry"], pictures[row["uid"]], row["uid"], row["distance"]) for row in unsure.to_pylist()],
+        )

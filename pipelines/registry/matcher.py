@@ -38,11 +38,20 @@ class Bounds:
     review_cosine: float = 0.90
 
 
+def incomparable(registry: Registry, snapshot: Snapshot, encoder: str | None) -> dict[int, str]:
+    """Return the snapshot's works that are known by embeddings of another encoder than `encoder` (None: of any).
+
+    By entry's number, the model id that made it. Samples are compared with none of them.
+    """
+    made_by = ((entry.seq, read_embedding(entry.value)[0]) for entry in registry.special(Kind.EMBEDDING, snapshot.seq))
+    return {number: model for number, model in made_by if model != encoder}
+
+
 class Matcher:
     """Matches tables of samples against a snapshot.
 
     `trusted` holds the raw public keys (32 bytes, `filters.optout.grants.raw_key`) whose grants count. Embeddings
-    are compared with entries of the same `encoder` (model id) only; `incomparable` is the number of the others.
+    are compared with entries of the same `encoder` (model id) only; see `incomparable` for the others.
     Grants expire by the snapshot's time, and verdicts given after it do not count.
     """
 
@@ -83,14 +92,11 @@ class Matcher:
     def _load_embeddings(self, encoder: str | None) -> None:
         self._works: list[int] = []
         vectors = []
-        self.incomparable = 0
         for entry in self._registry.special(Kind.EMBEDDING, self.snapshot.seq):
             made_by, vector = read_embedding(entry.value)
             if made_by == encoder:
                 self._works.append(entry.seq)
                 vectors.append(vector)
-            else:
-                self.incomparable += 1
         if len({len(vector) for vector in vectors}) > 1:
             raise BadInput(f"{self._registry.database.shown}: embeddings of {encoder} differ in length")
         self._embedding = EmbeddingIndex(np.stack(vectors) if vectors else np.empty((0, 1), np.float32))

@@ -48,20 +48,25 @@ class Review:
 
 
 def queue(registry: Registry, pairs: Iterable[Pair], at: datetime | None = None) -> int:
-    """Queue pairs that are not queued yet; return how many were new."""
+    """Queue pairs that are not queued yet; return how many were new. Where none is, nothing is written."""
     now = stamp(at or datetime.now(timezone.utc))
     new = 0
+    asked = [pair for pair in pairs if not _queued(registry, pair)]
+    if not asked:
+        return 0
     with registry.database.writing():
         last = registry.database.rows("SELECT coalesce(max(id), 0) FROM optout_reviews")[0][0]
-        for pair in pairs:
-            known = registry.database.rows(
-                "SELECT 1 FROM optout_reviews WHERE entry = ? AND picture = ?", (pair.entry, pair.picture)
-            )
-            if not known:
+        for pair in asked:
+            if not _queued(registry, pair):  # by another process meanwhile, or twice among these
                 new += 1
                 row = (last + new, pair.entry, pair.picture, pair.uid, float(pair.cosine), now)
                 registry.database.insert("optout_reviews", "id, entry, picture, uid, cosine, queued_at", [row])
     return new
+
+
+def _queued(registry: Registry, pair: Pair) -> bool:
+    sql = "SELECT 1 FROM optout_reviews WHERE entry = ? AND picture = ?"
+    return bool(registry.database.rows(sql, (pair.entry, pair.picture)))
 
 
 def judge(

@@ -27,6 +27,8 @@ def receipt_words(signed: dict[str, Any]) -> str:
         f"{len(matched)} sample(s) matched; {len(left)} of them had been kept and are out of the shards now"
         + (f"; {earlier} had been taken out earlier." if earlier else "."),
     ]
+    if "not_compared" in request:
+        lines.append(f"Not compared with any sample: {request['not_compared']}.")
     for sample in matched[:_TOLD]:
         state = _BEFORE.get(sample["before"], sample["before"])
         lines.append(f"  {sample['uid']}  {sample['detail']}; {state}; removed from {_folders(sample)}")

@@ -255,9 +255,9 @@ class Recipe(_Model):
 
     def content(self) -> dict[str, Any]:
         """Return what the manifest's content hash covers: all but places and what changes no sample."""
-        places = {"registry", "grant_keys", "c2pa_anchors", "harmful"}
+        rights = {"registry", "grant_keys", "c2pa_anchors", "harmful", "incomparable"}
         left_out = {"provider": True, "thumbnails": True}
-        found = self.model_dump(mode="json", exclude={"input": {"path"}, "rights": places, **left_out})
+        found = self.model_dump(mode="json", exclude={"input": {"path"}, "rights": rights, **left_out})
         if self.duplicates:
             found["duplicates"]["against"] = [Path(where).name for where in self.duplicates.against]
         found["audit"] = self.audit.placed(lambda where: Path(where).name).model_dump(mode="json")

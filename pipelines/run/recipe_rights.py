@@ -54,3 +54,8 @@ class Rights(BaseModel):
         [], description="hash lists of known harmful pictures (files or folders; MD5, SHA-256 or PDQ)"
     )
     look_alike: LookAlike = LookAlike()
+    incomparable: Literal["refuse", "accept"] = Field(
+        "refuse",
+        description="`assay check` of a dataset whose encoder made no embedding of some registered work: nobody knows "
+        "whether it looks like that one",
+    )

@@ -20,6 +20,7 @@ from filters.environment import SIGNING_CHAIN, SIGNING_KEY, WATERMARK_KEY
 from filters.errors import BadInput
 from filters.scorers.nsfw import NsfwScorer
 from pipelines.jobs.match import encoder_of, make_matcher
+from pipelines.registry.matcher import incomparable
 from pipelines.registry.store import open_registry
 from pipelines.retraction.versions import version_records
 from pipelines.run.directory import Run, open_run
@@ -132,8 +133,8 @@ def guards_of(
             encoder = load_encoder(run.recipe.similarity.model, threads=1)
             if encoder.model_id() != named:
                 raise BadInput(f"{run.store.url}: embeddings by {named}, but this encoder is {encoder.model_id()}")
-        if matcher.incomparable:
-            say(f"{url}: {matcher.incomparable} registered pictures are embeddings of another encoder: not compared")
+        if others := incomparable(registry, registry.snapshot(), named):
+            say(f"{url}: {len(others)} registered pictures are embeddings of another encoder: not compared")
     elif not names.fewer:
         raise BadInput("no opt-out registry: name it with --registry, or go on without that guard: --fewer-guards")
     nsfw = NsfwScorer(threads=1)

@@ -14,7 +14,7 @@ from filters.optout.entries import Draft, Kind, embedding_value
 from filters.optout.grants import raw_key, sign_grant
 from filters.optout.matching import COLUMNS
 from pipelines.registry import Snapshot, create_registry
-from pipelines.registry.matcher import Bounds, Matcher
+from pipelines.registry.matcher import Bounds, Matcher, incomparable
 from pipelines.registry.reviews import Judgement, judge, queue, reviews
 from pipelines.run.schema import MATCHES
 
@@ -140,7 +140,7 @@ def works(registry):
 def test_between_the_two_bounds_a_person_must_judge(works, samples_of):
     matcher = Matcher(works, works.snapshot(), encoder=ENCODER)
     assert matcher.needs_embeddings
-    assert matcher.incomparable == 1
+    assert incomparable(works, works.snapshot(), ENCODER) == {2: "another"}
     vectors = np.stack([at_cosine(c) for c in (0.99, 0.951, 0.949, 0.901, 0.89)] + [np.zeros(3, np.float32)])
     samples = samples_of(sha256=[f"{at:064x}" for at in range(6)])
     found = matcher.match(samples, embeddings=vectors.astype(np.float16))
@@ -176,7 +176,7 @@ def test_vectors_of_another_length_are_refused(works, samples_of):
     with pytest.raises(BadInput, match="another encoder"):
         matcher.match(samples_of(sha256=["a" * 64]), embeddings=np.ones((1, 4)))
     without = Matcher(works, works.snapshot(), encoder="third")
-    assert without.incomparable == 2
+    assert incomparable(works, works.snapshot(), "third") == {1: ENCODER, 2: "another"}
     assert without.match(samples_of(sha256=["a" * 64]), embeddings=np.ones((1, 4))).num_rows == 0
 
 
