@@ -192,19 +192,21 @@ def record_checkpoint(run: Run, sha256: str, path: Path, exposure: Exposure) -> 
 
     `sha256`: the checkpoint's identity (`checkpoint` in its assay.json). From then on receipts of retractions name
     it, and `assay lineage` finds it, wherever its files go. Again, it changes nothing; but where the checkpoint lies
-    elsewhere by now, its record says so. A dataset that it was not trained on is left alone.
+    elsewhere by now, or an older release left a version out, its record says so. A dataset that it was not trained on
+    is left alone.
     """
-    newest = max(exposure.views.values(), key=lambda view: view.start)
     versions = {str(read_manifest(run)["content_hash"]), *(str(one["before"]) for one in version_records(run.store))}
-    if newest.content not in versions:
+    own = [content for content in exposure.contents if content in versions]
+    if not own:
         return
     log = f"{sha256}.parquet"
     before = None
     if run.store.exists(f"{FOLDER}/{log}"):
-        before = next((one for one in trainings(run.store, {newest.content}) if one.checkpoint == sha256), None)
-    if before is not None and before.path == str(path):
-        return
+        before = next((one for one in trainings(run.store, set(own)) if one.checkpoint == sha256), None)
     at = before.finished_at if before is not None else datetime.now(timezone.utc).isoformat(timespec="seconds")
+    training = Training(sha256, str(path), own[-1], at, tuple(own[:-1]))
+    if training == before:
+        return
     with soon_locked(run.store):
         exposure.save(run.store.url.rstrip("/") + "/" + FOLDER, file=log)
-        record_training(run.store, Training(sha256, str(path), newest.content, at))
+        record_training(run.store, training)

@@ -79,8 +79,7 @@ class StageKeeper:
     def _write(
         self, progress: Progress, weights: Mapping[str, Any], state: Mapping[str, Any], metrics: dict[str, float]
     ) -> None:
-        views = sorted(self._exposure.views.values(), key=lambda view: view.start)
-        datasets = list(dict.fromkeys(view.content for view in views))
+        datasets = self._exposure.contents
         facts = self._rules.facts(progress, datasets, metrics)
 
         def fill(folder: Path) -> None:

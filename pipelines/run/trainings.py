@@ -7,6 +7,7 @@ them the checkpoints that have seen a sample.
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 
 from filters.errors import BadInput
@@ -17,12 +18,21 @@ _FOLDER = "trainings"
 
 @dataclass(frozen=True)
 class Training:
-    """One checkpoint: its SHA-256 (64 hex digits), where it lies, the dataset's content hash, when it ended."""
+    """One checkpoint: its SHA-256 (64 hex digits), where it lies, the dataset's content hash, when it ended.
+
+    `dataset` is the version that it was trained on last; `earlier`: those before, from the first on, that it was
+    trained on too.
+    """
 
     checkpoint: str
     path: str
     dataset: str
     finished_at: str
+    earlier: tuple[str, ...] = ()
+
+    def on(self, versions: Collection[str]) -> bool:
+        """Tell whether it was trained on any of these versions."""
+        return any(version in versions for version in (self.dataset, *self.earlier))
 
 
 def record_training(store: Store, training: Training) -> None:
@@ -35,9 +45,10 @@ def trainings(store: Store, datasets: set[str]) -> list[Training]:
     found = []
     for name in store.list(_FOLDER):
         try:
-            training = Training(**json.loads(store.read(name)))
-        except (ValueError, TypeError):
+            body = json.loads(store.read(name))
+            training = Training(**{**body, "earlier": tuple(str(one) for one in body.get("earlier", ()))})
+        except (ValueError, TypeError, AttributeError):
             raise BadInput(f"{store.url}/{name}: not a training record; a retraction must know all of them") from None
-        if training.dataset in datasets:
+        if training.on(datasets):
             found.append(training)
     return sorted(found, key=lambda training: (training.finished_at, training.checkpoint))

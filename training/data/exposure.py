@@ -44,9 +44,10 @@ EXPOSURE = pa.schema(
 
 @dataclass
 class Exposure:
-    """Counts of one process, or of all where merged. `views` by name; counts are uint32 (n,) by name of the view.
+    """Counts of one process, or of all where merged. `views` by name, in the order in which they were begun.
 
-    `total` counts from the start of the training, `since` from the last checkpoint on.
+    Counts are uint32 (n,) by name of the view. `total` counts from the start of the training, `since`
+    from the last checkpoint on.
     """
 
     views: dict[str, View] = field(default_factory=dict)
@@ -77,6 +78,15 @@ class Exposure:
         """Begin a new interval: the counts so far are in a checkpoint."""
         for counts in self.since.values():
             counts[:] = 0
+
+    @property
+    def contents(self) -> list[str]:
+        """Return the content hashes of the dataset's versions that were trained on, the one begun last at the end.
+
+        Each stage counts its epochs from 0, so that a view's `start` tells nothing of that. Logs from before the order
+        was kept have their views by name.
+        """
+        return list(dict.fromkeys(view.content for view in self.views.values()))
 
     def forget(self) -> None:
         """Drop all counts: of a process whose counts another one has taken over."""
@@ -111,7 +121,7 @@ class Exposure:
                 columns = (total[of_shard], self.since[name][of_shard])
                 rows.append((name, shard, *(counts.astype("<u4").tobytes() for counts in columns)))
         arrays = [pa.array([row[at] for row in rows], EXPOSURE.field(at).type) for at in range(4)]
-        facts = {"views": {name: [self.views[name].url, self.views[name].content] for name in sorted(self.total)}}
+        facts = {"views": {name: [self.views[name].url, self.views[name].content] for name in self.total}}
         metadata = {"artefact": "exposure", "schema_version": SCHEMA_VERSION, "exposure": json.dumps(facts)}
         buffer = io.BytesIO()
         table = pa.Table.from_arrays(arrays, schema=EXPOSURE.with_metadata(metadata))

@@ -67,7 +67,7 @@ def _checkpoints(run: Run, uid: str, versions: list[str]) -> list[dict[str, Any]
     found = []
     for training in trainings(run.store, everything):
         times = _times(run, training, uid)
-        if times or (times is None and training.dataset in versions):
+        if times or (times is None and training.on(versions)):
             found.append({**vars(training), "exposures": times})
     return found
 

@@ -164,7 +164,8 @@ def checkpoint_exposures(opened: Opened) -> list[CheckpointExposure]:
     records = version_records(run.store)
     versions = [*(str(record["before"]) for record in records), str(read_manifest(run)["content_hash"])]
     found = []
-    for training in trainings(run.store, set(versions))[::-1][:_ROWS]:
+    recorded = [training for training in trainings(run.store, set(versions)) if training.dataset in versions]
+    for training in recorded[::-1][:_ROWS]:
         left = _left_since(records[versions.index(training.dataset) :])
         made = partial(
             CheckpointExposure,

@@ -95,6 +95,18 @@ def test_the_log_is_small_and_its_view_is_linked_from_the_training(cleared, tmp_
     assert len(Exposure({"v": wide}, {"v": counts}, {"v": counts}).dump()) < 10_000
 
 
+def test_the_versions_stand_in_the_order_in_which_they_were_begun(cleared, tmp_path):
+    (batch,), exposure = first(shards_of(cleared), small(), 1), Exposure()
+    with Batches(shards_of(cleared), small()) as batches:
+        view = batches.view
+    begun = ["f" * 64, "0" * 64]  # a later stage counts its epochs from 0 too
+    for content in begun:
+        other = replace(view, content=content)
+        exposure.add(replace(batch, view=other.name), other)
+    exposure.save(tmp_path)
+    assert exposure.contents == load_exposure(tmp_path).contents == begun
+
+
 def test_what_is_no_log_is_refused(cleared, tmp_path):
     with pytest.raises(BadInput, match="no such file"):
         load_exposure(tmp_path)
