@@ -39,7 +39,7 @@ class ShardFeed:
             try:
                 yield from batches
             finally:
-                self.shards, self._batches = batches.shards, None
+                self.shards, self._batches = batches.agreed, None
 
     def cursor(self, batch: Batch) -> dict[str, Any]:
         """Return the loader's state after this batch."""

@@ -98,7 +98,7 @@ class Gate:
     def _new_version(self, batches: Batches) -> tuple[list[str], set[int]]:
         """Go on with the dataset as it is now; return the uids that it has lost, and the entries behind that."""
         run = patient(self.url, lambda run: run)
-        if read_manifest(run)["content_hash"] != batches.shards.content:
+        if read_manifest(run)["content_hash"] != batches.agreed.content:
             batches.refresh(present(self.url))
         records = version_records(run.store)
         known = {batches.shards.content, *(record["before"] for record in records)}
@@ -171,7 +171,7 @@ def clear(run: Run, folder: Path, registry: str | None = None, signer: Ed25519Pu
 
 def follow(batches: Batches, removal: Removal) -> None:
     """Do in another process what the gate's own did."""
-    if batches.shards.content != removal.dataset:
+    if batches.agreed.content != removal.dataset:
         batches.refresh(present(batches.shards.url))
     batches.remove(list(removal.uids))
 

@@ -14,11 +14,11 @@ from typing import Any, Protocol
 
 import torch
 
-from filters.errors import AssayError
+from filters.errors import AssayError, TooManyFailures
 from training.activity import watched
 from training.config import Config
 from training.config_loop import Optimiser
-from training.data.batch import Batch
+from training.data.batch import Batch, stand_in
 from training.data.view import View
 from training.gradients import learning_rate
 from training.memory import memory_errors
@@ -204,15 +204,11 @@ class Trainer:
         step, config = self.progress.step, self._config
         with memory_errors(self._stage.name, f"in step {step + 1}", config):
             waiting = time.monotonic()
-            some, views = [], []
-            for _ in range(config.loop.accumulate):
-                some.append(next(batches))
-                views.append(self._parts.feed.view())
+            some, views, count = self._draw(batches)
             self._waited += time.monotonic() - waiting
             # dropout alone draws from the global generators: seeded anew, they need not be kept in checkpoints
             torch.manual_seed(seed_of(config.seed, self._stage.name, step, self._accelerator.process_index))
-            prepared = [self._stage.prepare(batch, step) for batch in some]
-            count = self._count(sum(len(batch.uids) for batch in some))
+            prepared = [self._stage.prepare(stand_in(batch), step) for batch in some]
             for trainee in self.trainees:
                 trainee.begin(self._rate(trainee.player.rate), step)
                 for place, (batch, given) in enumerate(zip(some, prepared, strict=True)):
@@ -224,9 +220,33 @@ class Trainer:
             self._parts.keeper.seen(batch, view)
             self.progress.cursor = self._parts.feed.cursor(batch)
         self.progress.step = step + 1
-        self._epoch_over = any(batch.last for batch in some)
         if self.progress.step % config.logs.histograms == 0:
             self._diagnose(prepared[-1])
+
+    def _draw(self, batches: Iterator[Batch]) -> tuple[list[Batch], list[View], torch.Tensor]:
+        """Return the batches of a step, their views, and the number of their samples on all processes.
+
+        Batches of which no process has a sample (unreadable, or removed since the epoch was planned) are passed over.
+        Raises `TooManyFailures` where a whole epoch is of that kind.
+        """
+        self._epoch_over, ends = False, 0
+        while True:
+            some, views = [], []
+            for _ in range(self._config.loop.accumulate):
+                some.append(next(batches))
+                views.append(self._parts.feed.view())
+            ends += sum(batch.last for batch in some)
+            self._epoch_over = ends > 0
+            own = sum(len(batch) for batch in some)
+            count = self._count(own)
+            # who has a sample need not wait for the sum; where nobody has one, all look at it and go on alike
+            if own or float(count) > 0:
+                return some, views, count
+            if ends > 1:
+                raise TooManyFailures(
+                    f"{self._stage.name}: no picture of a whole epoch can be read (data.max_unreadable "
+                    f"{self._config.data.max_unreadable:g} lets that pass)"
+                )
 
     def _diagnose(self, given: Any) -> None:
         """Write the distributions of gradients and activations, and what the stage finds out about its networks."""

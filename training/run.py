@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from filters.errors import BadInput
+from filters.errors import BadInput, TooManyFailures
 from pipelines.run.directory import Run, open_run
 from pipelines.run.lock import locked
 from pipelines.run.storage import Store
@@ -154,10 +155,13 @@ class Training:
         from training.data.batch import scaled
         from training.data.loader import Batches
 
-        batch = self._config.data.batch
+        count, batch = len(self._shards), self._config.data.batch
         with Batches(self._shards, self._config.data) as batches:
             batches.remove(removed(self._out))
-            some = [next(iter(batches)) for _ in range(max(1, min(len(self._shards), _SCALE_PICTURES) // batch))]
+            readable = (one for one in islice(batches, 2 * (count // batch + 1)) if len(one))
+            some = list(islice(readable, max(1, min(count, _SCALE_PICTURES) // batch)))
+        if not some:
+            raise TooManyFailures(f"{self._shards.url}: no picture can be read to measure the scale of latents on")
         return [scaled(one.images.to(self._device)) for one in some]
 
     def _denoiser(self, network: Any, interrupts: Interrupts) -> dict[str, float]:

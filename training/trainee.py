@@ -56,6 +56,8 @@ class Trainee:
     def learn(self, given: Any, weights: Tensor, count: Tensor, window: Window, last: bool) -> None:
         """Add one batch's gradients; `count` is the step's number of samples on all processes.
 
+        `weights` (n,) are of the first n samples that were given; one behind them stands in for a process that has
+        none (`training.data.batch.stand_in`), and counts nowhere.
         The loss is the sum over all samples of weight x loss, over their number: whatever the processes and batches
         that they are spread over. Gradients are exchanged with the `last` batch alone.
         """
@@ -69,14 +71,15 @@ class Trainee:
         name = self.player.name
         with self._accelerator.autocast():
             measured = self.player.measure(self.network, given, self._step)
-        losses = measured.losses * weights
+        own = slice(len(weights))
+        losses = measured.losses[own] * weights
         # gradients are averaged over the processes, so each counts as many times as there are
         self._accelerator.backward(losses.sum() * self._accelerator.num_processes / count)
         window.add(f"{name}/loss", losses)
         for extra, values in measured.extras.items():
-            window.add(f"{name}/{extra}", values)
+            window.add(f"{name}/{extra}", values[own])
         if measured.places is not None:
-            window.add_binned(f"{name}/loss", losses, measured.places)
+            window.add_binned(f"{name}/loss", losses, measured.places[own])
 
     def finish(self, window: Window) -> None:
         """Clip, add noise, take the step, move the average."""

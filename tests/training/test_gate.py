@@ -219,6 +219,28 @@ def test_other_processes_follow_what_the_gate_s_process_found(own, tmp_path):
     assert [record["at_step"] for record in removals(tmp_path)] == [2]
 
 
+def test_processes_go_on_alike_where_one_alone_has_met_a_new_version_before_the_gate_looks(own, tmp_path):
+    gate, config = clear(opened(own), tmp_path), small(weighting="loss")
+    main, other = (Batches(shards_of(own), config, rank, 2, folder=tmp_path) for rank in (0, 1))
+    with main, other:
+        after(main, 2), after(other, 2)
+        add(own, Draft(Kind.CREATOR, "artist 1"))
+        apply(opened(own), None, KEYS)
+        assert other._changed(), "as where a picture of its share is not where it was"
+        for a, b in zip(islice(main, 8), islice(other, 8), strict=True):
+            assert a.cursor == b.cursor
+        assert b.epoch == 1
+        follow(other, gate.recheck(main, 10))
+        for a, b in zip(islice(main, 8), islice(other, 8), strict=True):
+            assert a.cursor == b.cursor
+        assert main.view.content == other.view.content == content_now(own)
+
+
+def content_now(folder: Path) -> str:
+    """The content hash of the present version."""
+    return shards_of(folder).content
+
+
 def test_a_registry_that_cannot_be_asked_or_is_another_one_stops_the_training(own, tmp_path):
     gate = clear(opened(own), tmp_path)
     registry = own / "registry.sqlite"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +21,8 @@ class Unreadable(NamedTuple):
 
 @dataclass(frozen=True)
 class Batch:
-    """The b samples of one process's share of a global batch; b may be less than planned, even 0 in one process.
+    """The b samples of one process's share of a global batch; b may be less than planned, even 0: where all of them
+    are unreadable, or have been removed.
 
     `epoch`, `number`: which batch of which epoch; `last`: whether it is the epoch's last one; `cursor`: where to go on
     after it; `view`, `rows` int64 (b,): the samples' places in the view of that name. `images` uint8 (b, 3, h, w);
@@ -58,6 +59,28 @@ class Batch:
     def pixels(self) -> torch.Tensor:
         """Return float32 (b, 3, h, w) in [-1, 1]; `scaled(batch.images.to(device))` does the same on a device."""
         return scaled(self.images)
+
+
+def stand_in(batch: Batch) -> Batch:
+    """Return a batch without samples with one grey picture in it, and any other as it is.
+
+    Processes exchange numbers with every batch, so that one which has no sample must not stay away. The picture has no
+    row and no weight (`weights` stays empty), so that it teaches nothing and is counted nowhere.
+    """
+    if len(batch):
+        return batch
+    _, _, height, width = batch.images.shape
+    return replace(
+        batch,
+        uids=["0" * 32],
+        images=torch.full((1, 3, height, width), 128, dtype=torch.uint8),
+        captions=[""],
+        dropped=torch.ones(1, dtype=torch.bool),
+        sizes=torch.tensor([[height, width]], dtype=torch.int32),
+        crops=torch.zeros(1, 2, dtype=torch.int32),
+        flipped=torch.zeros(1, dtype=torch.bool),
+        latents=None,
+    )
 
 
 def scaled(images: torch.Tensor) -> torch.Tensor:

@@ -81,7 +81,8 @@ class Batches:
     """Iterates over batches without end, from a cursor on. One process's share: `rank` of `world`.
 
     `folder`: the training's folder, where views are kept (`views/`); without one, a training cannot be resumed once
-    the dataset has changed. Close it, or use it in a `with` block.
+    the dataset has changed. `agreed`: the version of the dataset that epochs are planned from, the same in all
+    processes; `shards`: that one, or a newer one that this process has met. Close it, or use it in a `with` block.
     """
 
     def __init__(
@@ -98,7 +99,7 @@ class Batches:
         if not 0 <= rank < world <= config.batch:
             raise BadInput(f"data.batch ({config.batch}) must be at least the number of processes ({world})")
         self.config, self.rank, self.world = config, rank, world
-        self.shards = shards
+        self.shards = self.agreed = shards
         self.caches = caches or Caches()
         if self.caches.latents is not None and (config.flip or config.crop == "random"):
             raise BadInput("cached latents are of whole, unmirrored pictures: set data.flip to 0, data.crop to centre")
@@ -150,10 +151,14 @@ class Batches:
             scene.there &= find_words(self._gone, scene.view.words) < 0
 
     def refresh(self, shards: ShardSet) -> None:
-        """Go on with another version of the dataset.
+        """Go on with another version of the dataset; to be called by all processes at the same batch.
 
         What it has no longer is out from the next batch on; what it has in addition comes with the next epoch.
         """
+        self.agreed = shards
+        self._go_on_with(shards)
+
+    def _go_on_with(self, shards: ShardSet) -> None:
         self.close()
         for cache in self.caches.all:
             cache.forget()
@@ -169,15 +174,17 @@ class Batches:
         return left
 
     def __iter__(self) -> Iterator[Batch]:
-        """Yield batch after batch. Raises `TooManyFailures` where more samples are unreadable than allowed."""
+        """Yield batch after batch, also one of which no sample is left: other processes may have some of it.
+
+        Raises `TooManyFailures` where more samples are unreadable than allowed.
+        """
         while True:
             self._fill()
             ahead = self._ahead.popleft()
             batch = self._finished(ahead)
             if batch is not None:
                 self._cursor, self._given = ahead.cursor, ahead.scene
-                if batch.planned:
-                    yield batch
+                yield batch
 
     def _open_view(self, cursor: Cursor) -> View:
         """Return the view of the cursor's epoch."""
@@ -204,16 +211,20 @@ class Batches:
 
     def _turn(self, scene: _Scene, cursor: Cursor) -> None:
         """Go to a place of an epoch."""
-        if not scene.there.any():
-            raise BadInput(f"{self.shards.url}: every sample has been removed; there is nothing left to train on")
+        self._require_some(scene)
         self._scene, self._epoch, self._position = scene, cursor.epoch, cursor.position
         self._plan = plan(scene.view, self.config, cursor.epoch)
 
+    def _require_some(self, scene: _Scene) -> None:
+        if not scene.there.any():
+            raise BadInput(f"{self.shards.url}: every sample has been removed; there is nothing left to train on")
+
     def _next_epoch(self) -> None:
         scene, epoch = self._scene, self._epoch + 1
-        if self.shards.content != scene.view.content:
+        # not `shards`: another process may not have met that version yet, and would plan another epoch
+        if self.agreed.content != scene.view.content:
             carried = leftover(scene.view, self.config, epoch)
-            view = self._keep(View.of(self.shards, self.config, epoch, carried))
+            view = self._keep(View.of(self.agreed, self.config, epoch, carried))
             scene = _Scene.of(view, self.shards, self._gone, self.config)
         self._turn(scene, Cursor(epoch, 0))
 
@@ -229,6 +240,7 @@ class Batches:
     def _begin(self) -> _Ahead:
         """Choose this process's share of the batch at the present place, and have it decoded."""
         scene, position = self._scene, self._position
+        self._require_some(scene)
         whole = self._plan.entries.take(position)
         share = whole.take(slice(self.rank, None, self.world))
         share = share.take(scene.there[share.rows])
@@ -281,10 +293,10 @@ class Batches:
         )
 
     def _changed(self) -> bool:
-        """Go on with the dataset as it is now where it is another version; tell whether it is."""
+        """Find the samples of the dataset as it is now where it is another version; tell whether it is."""
         if content_now(self.shards.url) == self.shards.content:
             return False
-        self.refresh(present(self.shards.url))
+        self._go_on_with(present(self.shards.url))
         return True
 
     def _count(self, failed: list[Unreadable], samples: int) -> None:
