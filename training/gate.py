@@ -70,7 +70,7 @@ class Gate:
     def __init__(self, url: str, content: str, registry: str, seen: Snapshot, folder: Path) -> None:
         self.url, self.registry, self.folder = url, registry, folder
         self._content, self._seen = content, seen
-        self._removed = np.empty((0, 2), dtype=np.uint64)
+        self._removed = uid_words(removed(folder), f"{folder}/{LOG}")
 
     def recheck(self, batches: Batches, step: int) -> Removal | None:
         """Look for a new version of the dataset and for new entries of the registry; take out what they name.
@@ -107,7 +107,9 @@ class Gate:
             raise GateRefused(
                 f"{self.url}: replaced by a dataset that does not follow from the one trained on; start a new training"
             )
-        left = set(batches.take_left())
+        lost = batches.take_left()
+        known_before = find_words(self._removed, uid_words(lost, self.url)) >= 0
+        left = {uid for uid, before in zip(lost, known_before, strict=True) if not before}
         behind = [record.get("entries", []) for record in records if left & set(record.get("left", []))]
         return sorted(left), {int(entry) for entries in behind for entry in entries}
 
@@ -187,6 +189,11 @@ def removals(folder: Path) -> list[dict[str, Any]]:
         raise BadInput(f"{store.url}/{LOG}: not the record of a training's removals") from None
 
 
+def removed(folder: Path) -> list[str]:
+    """Return all samples that have left a training, in whichever stage; they never come back into it."""
+    return [uid for record in removals(folder) for uid in record["removed"]]
+
+
 def record_checkpoint(run: Run, sha256: str, path: Path, exposure: Exposure) -> None:
     """Note in the dataset's own folder that a checkpoint was trained on it, and which samples it has seen.
 
@@ -199,12 +206,13 @@ def record_checkpoint(run: Run, sha256: str, path: Path, exposure: Exposure) -> 
     own = [content for content in exposure.contents if content in versions]
     if not own:
         return
+    place = str(path.resolve())  # whoever reads the record stands in another folder
     log = f"{sha256}.parquet"
     before = None
     if run.store.exists(f"{FOLDER}/{log}"):
         before = next((one for one in trainings(run.store, set(own)) if one.checkpoint == sha256), None)
     at = before.finished_at if before is not None else datetime.now(timezone.utc).isoformat(timespec="seconds")
-    training = Training(sha256, str(path), own[-1], at, tuple(own[:-1]))
+    training = Training(sha256, place, own[-1], at, tuple(own[:-1]))
     if training == before:
         return
     with soon_locked(run.store):

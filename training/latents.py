@@ -21,10 +21,9 @@ from training.together import on_first
 def latent_cache(
     config: Config, shards: ShardSet, codec: Codec, accelerator: Any, say: Callable[[str], None]
 ) -> LatentCache:
-    """Return the cache of this autoencoder's latents, filled by the first process while the others wait.
+    """Return the cache of this autoencoder's latents, filled as `fill_cache` does; raises what that raises.
 
-    Latents are the posterior's means. Raises on all processes `TooManyFailures` where more pictures are unreadable
-    than allowed, `BadInput` where memory does not do.
+    Latents are the posterior's means.
     """
     network = codec.network
     model = f"{type(network).__name__}@sha256:{state_digest(network)}"
@@ -33,6 +32,18 @@ def latent_cache(
     )
     key = latent_key(config.data, model, config.autoencoder.cache, scale, shift)
     cache = LatentCache(shards.url, key, config.data.cached_shards)
+    fill_cache(cache, config, shards, codec, accelerator, say)
+    return cache
+
+
+def fill_cache(
+    cache: LatentCache, config: Config, shards: ShardSet, codec: Codec, accelerator: Any, say: Callable[[str], None]
+) -> None:
+    """Have the first process cache what the shards' cache has not, while the others wait. All must call it.
+
+    Raises on all processes `TooManyFailures` where more pictures are unreadable than allowed, `BadInput` where memory
+    does not do.
+    """
 
     def encode(pixels: Tensor) -> Tensor:
         return codec.encode(pixels.to(accelerator.device))
@@ -46,4 +57,3 @@ def latent_cache(
 
     on_first(accelerator, fill)
     cache.forget()
-    return cache

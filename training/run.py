@@ -23,13 +23,13 @@ from training.config_method import Full
 from training.contents import CONFIG, AutoencoderContents, Contents, DenoiserContents
 from training.data.exposure import Exposure, load_exposure
 from training.data.loader import Caches
-from training.data.samples import ShardSet
+from training.data.samples import ShardSet, patient
 from training.device import device_name, open_accelerator
 from training.energy import Meter
-from training.feed import ShardFeed, removed
-from training.gate import Gate, clear, record_checkpoint
+from training.feed import ShardFeed
+from training.gate import Gate, clear, record_checkpoint, removed
 from training.keeper import Rules, StageKeeper, verify_state
-from training.latents import latent_cache
+from training.latents import fill_cache, latent_cache
 from training.loop import Parts, Trainer
 from training.memory import memory_errors
 from training.methods.base import Given, base_facts, load_base, on_base, require_same_base
@@ -134,6 +134,7 @@ class Training:
         network = new_autoencoder(config)
         folder = self._out / AUTOENCODER
         if ready := _finished(folder, config.steps):
+            verify_state(ready)
             done = ready
             on_first(self._accelerator, lambda: self._record(done, read_facts(done), load_exposure(done)))
         else:
@@ -190,7 +191,12 @@ class Training:
     def _caches(self, codec: Codec) -> Caches | None:
         if self._config.autoencoder.cache == "none":
             return None
-        return Caches(latents=latent_cache(self._config, self._shards, codec, self._accelerator, self._say))
+        cache = latent_cache(self._config, self._shards, codec, self._accelerator, self._say)
+
+        def fill(shards: ShardSet) -> None:
+            fill_cache(cache, self._config, shards, codec, self._accelerator, self._say)
+
+        return Caches(cache, fill)
 
     def _run_stage(
         self, stage: Stage, contents: Contents, folder: Path, caches: Caches | None, interrupts: Interrupts
@@ -201,7 +207,8 @@ class Training:
             require_room(folder, needed)
 
         def facts(progress: Progress, datasets: list[str], metrics: Mapping[str, float]) -> dict[str, Any]:
-            return facts_of(config, self._origin, self._training_facts(stage, contents, progress, datasets), metrics)
+            origin = self._origin_now(feed.shards.content)
+            return facts_of(config, origin, self._training_facts(stage, contents, progress, datasets), metrics)
 
         before = checkpoints(self._out / AUTOENCODER) if stage.name != AUTOENCODER else []
         rules = Rules(config.checkpoints.keep, facts, self._record, before[-1][1] if before else None)
@@ -215,6 +222,16 @@ class Training:
             self._shards = feed.shards
             if recorder is not None:
                 recorder.close()
+
+    def _origin_now(self, content: str) -> Origin:
+        """Return the card's part of the dataset: of the version `content` that is trained on now.
+
+        Of the one before where that version has been replaced already; the next checkpoint tells of the newest.
+        """
+        if content != self._origin.dataset:
+            found = patient(self._run.store.url, origin_of)
+            self._origin = found if found.dataset == content else self._origin
+        return self._origin
 
     def _training_facts(
         self, stage: Stage, contents: Contents, progress: Progress, datasets: list[str]
@@ -248,14 +265,24 @@ def train(
     say: Callable[[str], None],
     signer: Ed25519PublicKey | None = None,
 ) -> Result:
-    """Train on the dataset at `url` into the folder `out`. Raises `GateRefused` before anything else is done.
+    """Train on the dataset at `url` into the folder `out`, which lies outside it.
+
+    Raises `BadInput` for a folder in the dataset's, `GateRefused`, both before anything else is done.
 
     `registry`: its URL, else the recipe's; `signer`: the key that must have signed the dataset's manifest.
     """
     run = open_run(url)
+    _require_apart(run, out)
     gate = clear(run, out, registry, signer)
     require_writers(config.logs)
     return Training(on_base(config), run, out, gate, say).train()
+
+
+def _require_apart(run: Run, out: Path) -> None:
+    """Refuse a training's folder in the dataset's: its lock and checkpoints would be those of a job on the dataset."""
+    own, place = Path(run.store.root).resolve(), out.resolve()
+    if run.store.local and (place == own or own in place.parents):
+        raise BadInput(f"--out {out}: lies in the dataset's own folder ({run.store.url}); name a folder outside it")
 
 
 def _finished(folder: Path, steps: int) -> Path | None:

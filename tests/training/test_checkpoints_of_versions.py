@@ -1,4 +1,4 @@
-"""A checkpoint is known under every version of the dataset that it was trained on, the one begun last above all."""
+"""A checkpoint is known under every version of the dataset that it was trained on, and tells of the present one."""
 
 import json
 
@@ -16,6 +16,7 @@ from pipelines.run.manifest import read_manifest
 from pipelines.run.trainings import trainings
 from training.checkpoints import checkpoints, read_facts
 from training.config import parse_config
+from training.gate import removals
 from training.run import train
 
 
@@ -72,3 +73,25 @@ def test_a_record_that_left_a_version_out_is_made_whole_by_the_same_command(betw
     assert identity in {one.checkpoint for one in trainings(opened(folder).store, {versions[0]})}
     train(parse_config(YAML, "c", []), str(folder / "run"), out, None, lambda line: None)
     assert json.loads(path.read_text()) == whole
+
+
+def test_a_retraction_during_a_training_is_on_its_card_and_recorded_once_however_often_it_resumes(dataset, tmp_path):
+    folder, out = copy_run(dataset, tmp_path / "own"), tmp_path / "model"
+    config = parse_config(YAML, "c", ["autoencoder.kind=pixels", "checkpoints.every=1"])
+    after = []
+
+    def retract_then_stop(line):
+        if line.startswith("denoiser 1/"):
+            after.append(retract(folder, "Artist 1"))
+        if line.startswith("denoiser 3/"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config, str(folder / "run"), out, None, retract_then_stop)
+    train(config, str(folder / "run"), out, None, lambda line: None)
+    (record,) = removals(out)
+    assert (record["at_step"], record["entries"], len(record["removed"])) == (1, [1], 12)
+    path = checkpoints(out)[-1][1]
+    told = read_facts(path)["data"]
+    assert (told["manifest"], told["kept"], told["opt_outs_honoured"]) == (after[0], 48, {"REGISTRY_OPT_OUT": 12})
+    assert after[0] in (path / "README.md").read_text()

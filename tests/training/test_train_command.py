@@ -144,6 +144,39 @@ def test_a_checkpoint_that_lies_elsewhere_by_now_is_known_by_its_new_place(own, 
     assert json.loads(name.read_text()) == {**before, "path": str(tmp_path / "moved" / path.name)}
 
 
+def test_a_place_that_was_named_from_another_folder_is_recorded_whole(own, whole, tmp_path, monkeypatch):
+    path = checkpoints(whole)[-1][1]
+    shutil.copytree(whole, tmp_path / "near")
+    monkeypatch.chdir(tmp_path)
+    assert invoke(command(own, "near")) == 0
+    name = own / "run" / "trainings" / f"{read_facts(path)['checkpoint']}.json"
+    assert json.loads(name.read_text())["path"] == str(tmp_path / "near" / path.name)
+
+
+def test_a_finished_autoencoder_that_was_changed_since_is_not_gone_on_with(own, whole, tmp_path, capsys):
+    out = tmp_path / "m"
+    shutil.copytree(whole, out)
+    for _, path in checkpoints(out):
+        shutil.rmtree(path)
+    ready = checkpoints(out / "autoencoder")[-1][1]
+    name = ready / "vae" / "diffusion_pytorch_model.safetensors"
+    data = bytearray(name.read_bytes())
+    data[-1] ^= 0x40
+    name.write_bytes(data)
+    assert invoke(command(own, out)) == 2
+    assert f"{ready.name}: vae/{name.name} is missing or changed" in capsys.readouterr().err
+    assert checkpoints(out) == []
+
+
+@pytest.mark.parametrize("inside", ["", "model", "../run/./model"])
+def test_a_training_in_the_dataset_s_own_folder_is_refused_at_once(own, inside, capsys):
+    before = sorted((own / "run").rglob("*"))
+    assert invoke(command(own, own / "run" / inside)) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "lies in the dataset's own folder" in line
+    assert sorted((own / "run").rglob("*")) == before
+
+
 def test_another_configuration_is_refused_in_the_same_folder(own, whole, capsys):
     assert invoke(command(own, whole, "optimiser.rate=0.5")) == 2
     assert "holds a training by another configuration" in capsys.readouterr().err

@@ -8,7 +8,7 @@ the others stays.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -38,10 +38,12 @@ class Caches:
     """What need not be computed for each batch anew: latents of pictures.
 
     Captions' vectors are not kept on the disk: at 37 kB a caption (24 tokens) they are larger than most pictures'
-    latents, and the text encoder keeps those of the newest captions in memory (`text.cache_mb`).
+    latents, and the text encoder keeps those of the newest captions in memory (`text.cache_mb`). `fill` adds what a
+    version of the dataset has and the caches have not; all processes call it together.
     """
 
     latents: LatentCache | None = None
+    fill: Callable[[ShardSet], None] | None = None
 
     @property
     def all(self) -> list[LatentCache]:
