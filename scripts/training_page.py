@@ -47,6 +47,7 @@ by one of these codes, all end by it, and where the first fails by anything else
         unet/ or transformer/       the moving average of the weights (safetensors)
         vae/  scheduler/  model_index.json  pipeline.py
         assay.json  README.md       facts for programs, the model card for people
+        facts.json                  the same facts, covered by the identity
         exposure.parquet  views/    how often each sample was used
         state/                      what a resumed training needs; delete it before you ship the rest
 

@@ -1,7 +1,8 @@
 """Checkpoints: folders that appear whole or not at all, the newest few kept.
 
 Each is a folder `step-00001000` in diffusers' layout, with the state that a training goes on from in `state/` and the
-facts about it in `assay.json`. Its identity is the SHA-256 over the hashes of all its files but those of the state.
+facts about it in `assay.json`. Its identity is the SHA-256 over the hashes of all its files but those of the state;
+`facts.json` among them is a copy of the facts, so that the identity covers what the facts say.
 """
 
 from __future__ import annotations
@@ -11,15 +12,17 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from filters.errors import BadInput
+from filters.json_text import read_json
 from pipelines.run.manifest import canonical
 from pipelines.run.storage import sha256_file
 
 FACTS = "assay.json"
+COPY = "facts.json"
 STATE = "state"
 FORMAT = 1
 
@@ -59,6 +62,7 @@ def write_checkpoint(
     temporary.mkdir()
     try:
         fill(temporary)
+        (temporary / COPY).write_text(_text(facts), encoding="utf-8")
         files = {
             path.relative_to(temporary).as_posix(): sha256_file(path)
             for path in sorted(temporary.rglob("*"))
@@ -67,11 +71,15 @@ def write_checkpoint(
         shipped = {name: digest for name, digest in files.items() if not name.startswith(f"{STATE}/")}
         identity = hashlib.sha256(canonical(shipped)).hexdigest()
         body = {"format": FORMAT, "checkpoint": identity, **facts, "files": files}
-        (temporary / FACTS).write_text(json.dumps(body, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        (temporary / FACTS).write_text(_text(body), encoding="utf-8")
         _sync(temporary)
         return _publish(temporary, folder / checkpoint_name(step)), body
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _text(body: Mapping[str, Any]) -> str:
+    return json.dumps(body, indent=1, ensure_ascii=False) + "\n"
 
 
 def _publish(temporary: Path, target: Path) -> Path:
@@ -106,7 +114,7 @@ def read_facts(checkpoint: Path) -> dict[str, Any]:
     """Return a checkpoint's facts. Raises `BadInput` where it is none, or of another format."""
     path = checkpoint / FACTS
     try:
-        body: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        body: dict[str, Any] = read_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         raise BadInput(f"{checkpoint}: not a checkpoint of assay train (no readable {FACTS})") from None
     if not isinstance(body, dict) or body.get("format") != FORMAT or not isinstance(body.get("checkpoint"), str):
@@ -114,24 +122,54 @@ def read_facts(checkpoint: Path) -> dict[str, Any]:
     return body
 
 
-def verified_facts(checkpoint: Path) -> dict[str, Any]:
-    """Return a checkpoint's facts, with every shipped file held against its hash, and the hashes against the identity.
-
-    The state may be missing: it is no part of the identity. Raises `BadInput`.
-    """
-    facts = read_facts(checkpoint)
+def stated_files(checkpoint: Path, facts: Mapping[str, Any]) -> dict[str, str]:
+    """Return the SHA-256 of each file that the facts name. Raises `BadInput` where they name none, or one outside."""
     files = facts.get("files")
     if not isinstance(files, dict):
         raise BadInput(f"{checkpoint}: its facts name no files")
-    shipped = {str(name): str(digest) for name, digest in files.items() if not str(name).startswith(f"{STATE}/")}
+    root = checkpoint.resolve()
+    for name in files:
+        if not _is_inside(checkpoint / name, root):
+            raise BadInput(f"{checkpoint}: its facts name a file outside: {name[:200]!r}")
+    return {name: str(digest) for name, digest in files.items()}
+
+
+def _is_inside(path: Path, root: Path) -> bool:
+    try:
+        path.is_file()  # raises for names that the file system cannot have
+        return path.resolve().is_relative_to(root)
+    except (OSError, ValueError):
+        return False
+
+
+def verified_facts(checkpoint: Path) -> dict[str, Any]:
+    """Return a checkpoint's facts, with every shipped file held against its hash, and the hashes against the identity.
+
+    Facts are held against their copy, where there is one (older checkpoints have none). The state may be missing: it
+    is no part of the identity. Raises `BadInput`.
+    """
+    facts = read_facts(checkpoint)
+    files = stated_files(checkpoint, facts)
+    shipped = {name: digest for name, digest in files.items() if not name.startswith(f"{STATE}/")}
     for name, digest in shipped.items():
-        place = checkpoint / name
-        inside = place.resolve().is_relative_to(checkpoint.resolve())
-        if not inside or not place.is_file() or sha256_file(place) != digest:
+        if not (checkpoint / name).is_file() or sha256_file(checkpoint / name) != digest:
             raise BadInput(f"{checkpoint}: {name} is missing or was changed since the training wrote it")
     if hashlib.sha256(canonical(shipped)).hexdigest() != facts["checkpoint"]:
         raise BadInput(f"{checkpoint}: the hashes of its files do not give the identity that it states")
+    if COPY in shipped and not _is_copy(checkpoint / COPY, facts):
+        raise BadInput(f"{checkpoint}: {FACTS} was changed since the training wrote it: {COPY} says something else")
     return facts
+
+
+def _is_copy(path: Path, facts: Mapping[str, Any]) -> bool:
+    """Tell whether a copy says what the facts say, but for what is known only when all files are written."""
+    try:
+        copy = read_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    written = {name: value for name, value in facts.items() if name not in ("format", "checkpoint", "files")}
+    # as text, because a metric that is no number is not equal to itself
+    return json.dumps(copy, sort_keys=True) == json.dumps(written, sort_keys=True)
 
 
 def require_room(folder: Path, needed: int) -> None:

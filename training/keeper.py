@@ -10,7 +10,7 @@ from typing import Any
 from filters.errors import BadInput
 from pipelines.run.storage import sha256_file
 from training.card import card
-from training.checkpoints import STATE, checkpoints, prune, read_facts, write_checkpoint
+from training.checkpoints import STATE, checkpoints, prune, read_facts, stated_files, write_checkpoint
 from training.contents import Contents
 from training.data.batch import Batch
 from training.data.exposure import Exposure, load_exposure
@@ -128,6 +128,6 @@ class StageKeeper:
 
 def verify_state(path: Path) -> None:
     """Check the files of a checkpoint against the hashes in its facts. Raises `BadInput`."""
-    for name, digest in read_facts(path)["files"].items():
+    for name, digest in stated_files(path, read_facts(path)).items():
         if not (path / name).is_file() or sha256_file(path / name) != digest:
             raise BadInput(f"{path}: {name} is missing or changed; delete this checkpoint, the one before is used")

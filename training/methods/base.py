@@ -149,10 +149,11 @@ def require_same_base(folder: Path, base: Model) -> None:
     found = checkpoints(folder)
     if not found:
         return
-    named = read_facts(found[-1][1]).get("base") or {}
-    if named.get("checkpoint") != base.identity:
+    base_of_it = read_facts(found[-1][1]).get("base")
+    named = base_of_it.get("checkpoint") if isinstance(base_of_it, dict) else None
+    if named != base.identity:
         raise BadInput(
-            f"{folder}: trained from the base {str(named.get('checkpoint'))[:16]}…, but {base.path} is "
+            f"{folder}: trained from the base {str(named)[:16]}…, but {base.path} is "
             f"{base.identity[:16]}…; name that base, or use another --out"
         )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +15,7 @@ from training.checkpoints import verified_facts
 from training.contents import CONFIG, INDEX
 from training.models.autoencoder import Codec, load_autoencoder
 from training.models.text import TextEncoder
+from training.sampling.stated import read_object, require_same_data, require_stated
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
@@ -98,7 +98,7 @@ def load_model(path: Path, running: Running) -> Model:
     ensure_torchvision()
     dtype = DTYPES[running.precision]
     network = _network(path, dtype).eval().requires_grad_(False).to(device)
-    index, scheduler = _json(path / INDEX), _json(path / "scheduler" / "scheduler_config.json")
+    index, scheduler = read_object(path / INDEX), read_object(path / "scheduler" / "scheduler_config.json")
     text = TextEncoder(str(index["text_model"]), int(index["text_tokens"]), _TEXT_MB, device)
     if index.get("text_id") != text.id:
         raise BadInput(f"{path}: trained with the text encoder {index.get('text_id')}, but this is {text.id}")
@@ -118,17 +118,15 @@ def load_model(path: Path, running: Running) -> Model:
 def checked_facts(path: Path) -> dict[str, Any]:
     """Return a checkpoint's facts, with every shipped file held against its hash. Raises `BadInput`.
 
-    The identity goes into signed credentials, so it must be that of the weights that make the pictures.
+    The identity goes into signed credentials, so it must be that of the weights that make the pictures; so do name,
+    step, data and bases, which must be those that the training wrote.
     """
     facts = verified_facts(path)
-    shipped = facts["files"]
-    data, datasets = facts.get("data"), facts.get("datasets")
-    stated = isinstance(data, dict) and isinstance(data.get("name"), str) and isinstance(datasets, list) and datasets
-    if not stated or not all(isinstance(facts.get(name), kind) for name, kind in (("name", str), ("step", int))):
-        raise BadInput(f"{path}: its facts do not say what it is and which data it was trained on")
+    require_stated(path, facts)
     needed = {INDEX, CONFIG, "scheduler/scheduler_config.json"} if facts.get("stage") in WHOLE else set()
-    if missing := needed - shipped.keys():
+    if missing := needed - facts["files"].keys():
         raise BadInput(f"{path}: {', '.join(sorted(missing))} is missing")
+    require_same_data(path, facts)
     return facts
 
 
@@ -143,13 +141,3 @@ def _network(path: Path, dtype: torch.dtype) -> Any:
         )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise BadInput(f"{path / folder}: cannot be loaded ({first_line(error)})") from None
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        body = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise BadInput(f"{path}: cannot be read") from None
-    if not isinstance(body, dict):
-        raise BadInput(f"{path}: not an object")
-    return body

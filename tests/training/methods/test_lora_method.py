@@ -71,6 +71,7 @@ def test_a_checkpoint_holds_the_adapter_alone_and_names_base_and_datasets(base, 
         FILE,
         "training.yaml",
         "README.md",
+        "facts.json",
         "exposure.parquet",
     }
     of_base = read_facts(base)
@@ -157,7 +158,7 @@ def test_a_changed_or_foreign_adapter_is_refused(base, lora, tmp_path):
     with pytest.raises(BadInput, match="stage lora"):
         loaded(lora)
     nowhere = changed_copy(lora, tmp_path / "nowhere", lambda body: body.pop("base"))
-    with pytest.raises(BadInput, match="trained on the base None"):
+    with pytest.raises(BadInput, match=r"assay.json was changed since the training wrote it"):
         adapted(loaded(base), nowhere, 1.0)
 
 
