@@ -7,6 +7,7 @@ manifest. The row itself need not be trusted: what counts is signed inside the m
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timezone
@@ -17,6 +18,7 @@ import numpy as np
 
 from filters.errors import BadInput
 from pipelines.registry.database import Database
+from training.hallmark.gaussian_shading import NONCE_BYTES
 
 _TABLE = "hallmarks"
 
@@ -33,6 +35,8 @@ _APPLICATION = 0x41734861
 
 _PAGE = 2000
 _HASH_BYTES = 32
+
+_IDENTITY = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True)
@@ -105,7 +109,7 @@ class HallmarkRegistry:
             f"SELECT id, nonce FROM {_TABLE} WHERE nonce IS NOT NULL AND id > ? {condition} ORDER BY id LIMIT {_PAGE}"
         )
         while found := self._database.rows(sql, (since, *given)):
-            yield from ((str(name), bytes(nonce)) for name, nonce in found)
+            yield from (self._checked(name, nonce, NONCE_BYTES) for name, nonce in found)
             since = str(found[-1][0])
 
     def like(
@@ -121,15 +125,23 @@ class HallmarkRegistry:
         since = ""
         sql = f"SELECT id, pdq FROM {_TABLE} WHERE quality >= ? AND id > ? {condition} ORDER BY id LIMIT {_PAGE}"
         while found := self._database.rows(sql, (quality, since, *given)):
-            stored = np.frombuffer(b"".join(bytes(pdq) for _, pdq in found), np.uint8).reshape(-1, _HASH_BYTES)
+            rows = [self._checked(name, pdq, _HASH_BYTES) for name, pdq in found]
+            stored = np.frombuffer(b"".join(pdq for _, pdq in rows), np.uint8).reshape(-1, _HASH_BYTES)
             away = np.bitwise_count(stored ^ queries).sum(axis=2, dtype=np.int64).min(axis=0)
-            near += [(int(away[at]), str(found[at][0])) for at in np.flatnonzero(away <= radius)]
+            near += [(int(away[at]), rows[at][0]) for at in np.flatnonzero(away <= radius)]
             since = str(found[-1][0])
         return [(entry, distance) for distance, name in sorted(near)[:100] if (entry := self.get(name)) is not None]
 
     def count(self) -> int:
         """Return the number of rows."""
         return int(self._database.rows(f"SELECT count(*) FROM {_TABLE}")[0][0])
+
+    def _checked(self, identity: Any, value: Any, size: int) -> tuple[str, bytes]:
+        """Return an id and what belongs to it, `size` bytes. Raises `BadInput` where they are something else."""
+        try:
+            return _identity(identity), _bytes(value, size)
+        except (TypeError, ValueError):
+            raise _changed(self.shown, identity) from None
 
     def _select(self, condition: str, parameters: tuple[Any, ...]) -> list[Entry]:
         rows = self._database.rows(f"SELECT {_NAMES} FROM {_TABLE} {condition}", parameters)
@@ -243,18 +255,55 @@ def _to_row(entry: Entry) -> tuple[Any, ...]:
 def _from_row(row: tuple[Any, ...], shown: str) -> Entry:
     identity, sha256, pdq, quality, store, checkpoint, dataset, mark, nonce, created_at = row
     try:
-        when = datetime.fromisoformat(created_at)
-    except (ValueError, TypeError):
-        raise BadInput(f"{shown}: the row {identity} cannot be read: it was changed behind Assay's back") from None
-    return Entry(
-        id=str(identity),
-        sha256=str(sha256),
-        pdq=bytes(pdq),
-        quality=int(quality),
-        store=bytes(store),
-        checkpoint=str(checkpoint),
-        dataset=str(dataset),
-        mark=None if mark is None else str(mark),
-        nonce=None if nonce is None else bytes(nonce),
-        created_at=when,
-    )
+        return Entry(
+            id=_identity(identity),
+            sha256=_text(sha256),
+            pdq=_bytes(pdq, _HASH_BYTES),
+            quality=_number(quality),
+            store=_bytes(store),
+            checkpoint=_text(checkpoint),
+            dataset=_text(dataset),
+            mark=None if mark is None else _text(mark),
+            nonce=None if nonce is None else _bytes(nonce, NONCE_BYTES),
+            created_at=_time(created_at),
+        )
+    except (TypeError, ValueError):
+        raise _changed(shown, identity) from None
+
+
+def _changed(shown: str, identity: Any) -> BadInput:
+    return BadInput(f"{shown}: the row {str(identity)[:80]} cannot be read: it was changed behind Assay's back")
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _identity(value: Any) -> str:
+    if _IDENTITY.fullmatch(_text(value)) is None:
+        raise ValueError
+    return str(value)
+
+
+def _number(value: Any) -> int:
+    if not isinstance(value, int):
+        raise TypeError
+    return value
+
+
+def _bytes(value: Any, size: int | None = None) -> bytes:
+    if not isinstance(value, (bytes, bytearray, memoryview)):  # bytes() of a number makes so many
+        raise TypeError
+    data = bytes(value)
+    if size is not None and len(data) != size:
+        raise ValueError
+    return data
+
+
+def _time(value: Any) -> datetime:
+    found = datetime.fromisoformat(_text(value))
+    if found.tzinfo is None:
+        raise ValueError
+    return found

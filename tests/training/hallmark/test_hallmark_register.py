@@ -132,6 +132,47 @@ def test_workers_that_open_one_new_register_at_the_same_moment_all_get_it(tmp_pa
             assert list(pool.map(opened, [str(tmp_path / f"{number}.sqlite")] * 4)) == [0] * 4
 
 
+@pytest.mark.parametrize(
+    ("column", "value", "refused"),
+    [
+        ("id", b"x", ["nonces", "like", "marks"]),
+        ("id", "x", ["nonces", "like", "marks"]),
+        ("sha256", None, ["get", "marks"]),
+        ("pdq", b"abc", ["get", "like", "marks"]),
+        ("pdq", "x" * 32, ["get", "like", "marks"]),
+        ("pdq", None, ["get", "like", "marks"]),
+        ("pdq", 10**12, ["get", "like", "marks"]),
+        ("quality", "high", ["get", "marks"]),
+        ("store", "text", ["get", "marks"]),
+        ("store", None, ["get", "marks"]),
+        ("nonce", b"x", ["get", "nonces", "marks"]),
+        ("nonce", 12, ["get", "nonces", "marks"]),
+        ("created_at", 5, ["get", "marks"]),
+        ("created_at", "2026-01-01", ["get", "marks"]),
+    ],
+)
+def test_rows_of_other_types_than_assay_writes_are_one_line(tmp_path, column, value, refused):
+    path = tmp_path / "r.sqlite"
+    with open_register(str(path), create=True) as register:
+        register.add(ROW)
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("CREATE TABLE other AS SELECT * FROM hallmarks")  # neither types nor triggers
+    connection.execute("DROP TABLE hallmarks")
+    connection.execute("ALTER TABLE other RENAME TO hallmarks")
+    connection.execute(f"UPDATE hallmarks SET {column} = ?", (value,))
+    connection.close()
+    with open_register(str(path)) as register:
+        reads = {
+            "get": lambda: register.get(ROW.id),
+            "nonces": lambda: list(register.nonces()),
+            "like": lambda: register.like([bytes(32)], 31, 50),
+            "marks": lambda: list(register.by_mark("01020304")),
+        }
+        for name in refused:
+            with pytest.raises(BadInput, match="was changed behind Assay's back"):
+                reads[name]()
+
+
 def test_what_is_no_register_is_refused_by_name(tmp_path):
     with pytest.raises(BadInput, match="no register of hallmarks"):
         open_register(str(tmp_path / "absent"))
