@@ -83,6 +83,12 @@ def generate(
     adapter_run: Annotated[
         str | None, typer.Option("--adapter-run", help="Dataset of the adapter: look-alikes are refused.")
     ] = None,
+    base_run: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--base-run", help="Dataset of a student's teacher: look-alikes are refused; may be given again."
+        ),
+    ] = None,
     control: Annotated[
         Path | None, typer.Option("--control", metavar="DIR", help="Checkpoint of method controlnet on CHECKPOINT.")
     ] = None,
@@ -120,7 +126,15 @@ def generate(
     if not 1 <= batch <= 4096:
         raise BadInput(f"--batch {batch}: 1 to 4096")
 
-    from training.sampling.preparing import GuardNames, KeyNames, adapter_compared, guards_of, sealer_of, start_of
+    from training.sampling.preparing import (
+        GuardNames,
+        KeyNames,
+        adapter_compared,
+        bases_compared,
+        guards_of,
+        sealer_of,
+        start_of,
+    )
     from training.sampling.preparing import watermark_key as secret_of
 
     names = KeyNames(keys, key, chain, watermark_key)
@@ -168,7 +182,9 @@ def generate(
             require_scale(fair_scale)
             plan = replace(plan, fair=fair_name(fair_axis, fair_scale))
         plan.check()
-        wanted = GuardNames(run, registry, fewer_guards, creators == "refuse", nsfw, adapter_run)
+        wanted = GuardNames(
+            run, registry, fewer_guards, creators == "refuse", nsfw, adapter_run, tuple(base_run or ())
+        )
         _make(out)
         guards, dataset = guards_of(wanted, model, out, stack, _say, worn)
         fair = fair_of(fair_axis, fair_scale, model, dataset, out, _say) if fair_axis is not None else None
@@ -193,6 +209,7 @@ def generate(
             batch,
             {
                 "precision": precision,
+                **bases_compared(wanted, dataset, model.facts),
                 **({} if worn is None else worn.said(adapter_compared(wanted, dataset, worn))),
                 **({} if steering is None else steering.parameters),
             },

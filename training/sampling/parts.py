@@ -15,12 +15,17 @@ def part_of(facts: Mapping[str, Any]) -> Part:
 
 def bases_of(facts: Mapping[str, Any]) -> tuple[Part, ...]:
     """Return the bases that a checkpoint was trained from, the nearest first: a student's teacher, and so on."""
+    return tuple(_part(base, str(base["data"])) for base in bases_within(facts))
+
+
+def bases_within(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return what a checkpoint's facts say of its bases, the nearest first."""
     found = []
     base = facts.get("base")
     while isinstance(base, dict):
-        found.append(_part(base, str(base["data"])))
+        found.append(base)
         base = base.get("base")
-    return tuple(found)
+    return found
 
 
 def _part(facts: Mapping[str, Any], dataset: str) -> Part:

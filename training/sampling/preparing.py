@@ -32,6 +32,7 @@ from training.hallmark.watermark import WatermarkKey, read_key_file
 from training.sampling.adapter import Adapter
 from training.sampling.guards import Bounds, Guards
 from training.sampling.model import Model
+from training.sampling.parts import bases_within
 from training.sampling.sample import Start
 from training.sampling.seen import seen_by
 from training.sampling.training_looks import training_looks
@@ -40,8 +41,8 @@ _NO_KEYS = "pictures are always marked and signed; make keys with assay keys ini
 
 _MAX_FILE = 1 << 30
 
-#: Looks of an adapter's training pictures in a folder of pictures, beside `seen.json`.
-ADAPTER_CACHE = "seen-adapter.json"
+#: Looks of an adapter's training pictures in a folder of pictures, beside `seen.json`; and of each further base's.
+ADAPTER_CACHE, BASE_CACHE = "seen-adapter.json", "seen-base-{}.json"
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,8 @@ def watermark_key(names: KeyNames) -> WatermarkKey:
 class GuardNames:
     """What the guards are held against, and how strict they are. `fewer`: go on without what is not named.
 
-    `adapter_run`: the dataset of the adapter, where there is one and its dataset is another.
+    `adapter_run`: the dataset of the adapter, where there is one and its dataset is another; `base_runs`: those of the
+    checkpoint's bases, such as a student's teacher.
     """
 
     run: str | None = None
@@ -97,6 +99,7 @@ class GuardNames:
     creators: bool = True
     nsfw: float = 0.8
     adapter_run: str | None = None
+    base_runs: tuple[str, ...] = ()
 
 
 def guards_of(
@@ -117,10 +120,12 @@ def guards_of(
     rights = run.recipe.rights if run is not None else Rights()
     looks = None
     other = _adapter_dataset(names, run, adapter)
+    bases = _base_datasets(names, run, model.facts)
     if run is not None:
-        more = []
+        # what a base was shown is known by its dataset alone: it is looked at in the sizes of what was made from it
+        more = [(one, seen_by(model, one, folder, say, BASE_CACHE.format(at + 1))) for at, one in enumerate(bases)]
         if other is not None and adapter is not None:
-            more = [(other, seen_by(replace(model, path=adapter.path), other, folder, say, ADAPTER_CACHE))]
+            more.append((other, seen_by(replace(model, path=adapter.path), other, folder, say, ADAPTER_CACHE)))
         looks = training_looks(run, seen_by(model, run, folder, say), more)
     encoder: Encoder | None = None
     url = names.registry or rights.registry
@@ -177,6 +182,36 @@ def _adapter_dataset(names: GuardNames, run: Run | None, adapter: Adapter | None
         "name the dataset that the adapter was trained on with --adapter-run, so that look-alikes of its pictures are "
         "refused, or go on without that guard: --fewer-guards"
     )
+
+
+def _base_datasets(names: GuardNames, run: Run | None, facts: dict[str, Any]) -> list[Run]:
+    """Return the datasets that the checkpoint's bases were trained on, but for its own.
+
+    A student repeats what its teacher was shown.
+    """
+    others = [base for base in bases_within(facts) if run is None or not _trained_on(run, base)]
+    if names.base_runs and run is None:
+        raise BadInput("--base-run goes with --run: name the dataset of the checkpoint, too")
+    found = [open_run(url) for url in names.base_runs]
+    for one in found:
+        if not any(_trained_on(one, base) for base in others):
+            raise BadInput(f"{one.store.url}: no dataset that a base of the checkpoint was trained on, beside --run")
+    for base in others:
+        if not names.fewer and not any(_trained_on(one, base) for one in found):
+            raise BadInput(
+                f"the checkpoint was made from {base['name']} (step {base['step']}): name the dataset {base['data']}, "
+                "which that was trained on, with --base-run, so that look-alikes of its pictures are refused, or go "
+                "on without that guard: --fewer-guards"
+            )
+    return found
+
+
+def bases_compared(names: GuardNames, run: Run | None, facts: dict[str, Any]) -> dict[str, str]:
+    """Return what a credential says of the looks of the bases' training pictures; nothing where there is no base."""
+    bases = bases_within(facts)
+    known = [] if run is None else [run, *(open_run(url) for url in names.base_runs)]
+    compared = all(any(_trained_on(one, base) for one in known) for base in bases)
+    return {"base_looks": "compared" if compared else "not compared"} if bases else {}
 
 
 def adapter_compared(names: GuardNames, run: Run | None, adapter: Adapter) -> bool:
