@@ -12,8 +12,10 @@ from training.config_base import Section
 class Optimiser(Section):
     """AdamW (arXiv:1711.05101) with warm-up and cosine decay (arXiv:1608.03983)."""
 
-    rate: float = Field(2e-4, gt=0, description="peak learning rate (arXiv:2006.11239: 2e-4)")
-    warmup: int = Field(100, ge=0, description="steps over which the rate rises from 0 (arXiv:2006.11239: 5000)")
+    rate: float = Field(2e-4, gt=0, le=100, description="peak learning rate (arXiv:2006.11239: 2e-4)")
+    warmup: int = Field(
+        100, ge=0, le=10**9, description="steps over which the rate rises from 0 (arXiv:2006.11239: 5000)"
+    )
     final: float = Field(
         0.0,
         ge=0,
@@ -22,19 +24,22 @@ class Optimiser(Section):
         "(arXiv:2006.11239)",
     )
     betas: tuple[float, float] = Field((0.9, 0.999), description="AdamW's decay rates (arXiv:1711.05101)")
-    epsilon: float = Field(1e-8, gt=0, description="AdamW's epsilon (arXiv:1412.6980)")
+    epsilon: float = Field(1e-8, gt=0, le=1, description="AdamW's epsilon (arXiv:1412.6980)")
     weight_decay: float = Field(
-        0.01, ge=0, description="AdamW's weight decay (arXiv:1711.05101; 0.01 is torch's default)"
+        0.01, ge=0, le=100, description="AdamW's weight decay (arXiv:1711.05101; 0.01 is torch's default)"
     )
     clip: float = Field(
         1.0,
         gt=0,
+        le=1e30,
         description="largest norm of all gradients together; longer ones are cut (arXiv:1211.5063; 1 is ours)",
     )
     noise_eta: float = Field(
-        0.0, ge=0, description="eta of the gradient noise (arXiv:1511.06807: 0.01 to 1); 0 adds none"
+        0.0, ge=0, le=1e6, description="eta of the gradient noise (arXiv:1511.06807: 0.01 to 1); 0 adds none"
     )
-    noise_gamma: float = Field(0.55, gt=0, description="how fast the gradient noise fades (arXiv:1511.06807: 0.55)")
+    noise_gamma: float = Field(
+        0.55, gt=0, le=10, description="how fast the gradient noise fades (arXiv:1511.06807: 0.55)"
+    )
 
     @model_validator(mode="after")
     def _possible(self) -> Optimiser:
@@ -64,7 +69,10 @@ class Loop(Section):
     """How the training runs."""
 
     steps: int = Field(
-        2000, ge=1, description="optimiser steps of the denoiser (ours; arXiv:2006.11239: 800,000 for CIFAR-10)"
+        2000,
+        ge=1,
+        le=10**9,
+        description="optimiser steps of the denoiser (ours; arXiv:2006.11239: 800,000 for CIFAR-10)",
     )
     accumulate: int = Field(
         1, ge=1, le=4096, description="batches a step: more make a larger batch in the same memory (ours)"
@@ -86,7 +94,7 @@ class Loop(Section):
         description="torch.compile: minutes at the start, then faster steps on most GPUs; not measured here",
     )
     device: Literal["auto", "cpu"] = Field("auto", description="auto takes the GPU where there is one (ours)")
-    threads: int = Field(0, ge=0, description="CPU threads of each process; 0 leaves them as they are (ours)")
+    threads: int = Field(0, ge=0, le=1024, description="CPU threads of each process; 0 leaves them as they are (ours)")
     guard: Guard = Guard()
 
 
@@ -94,7 +102,7 @@ class Checkpoints(Section):
     """What is written, and how often."""
 
     every: int = Field(500, ge=1, description="steps between checkpoints (ours)")
-    keep: int = Field(2, ge=1, description="so many of the newest checkpoints stay (ours)")
+    keep: int = Field(2, ge=1, le=1_000_000, description="so many of the newest checkpoints stay (ours)")
 
 
 class Logs(Section):

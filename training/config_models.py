@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from filters.encoders.uri import parse_uri
 from filters.errors import BadInput
 from training.config_base import Section
+
+#: Channels of one level; more than any published model has (SDXL, arXiv:2307.01952: 1280).
+Width = Annotated[int, Field(ge=1, le=8192)]
 
 
 class AutoencoderLosses(Section):
@@ -47,7 +50,7 @@ class Autoencoder(Section):
         "on a model hub that is already in the local cache",
     )
     channels: int = Field(4, ge=1, le=64, description="channels of the latents (arXiv:2112.10752: 4)")
-    widths: list[int] = Field(
+    widths: list[Width] = Field(
         [32, 64, 64],
         min_length=1,
         max_length=8,
@@ -59,8 +62,10 @@ class Autoencoder(Section):
     groups: int = Field(
         16, ge=1, description="groups of the group normalisation; divides every width (ours; arXiv:1803.08494: 32)"
     )
-    steps: int = Field(500, ge=1, description="optimiser steps of the autoencoder's own training (ours)")
-    rate: float = Field(1e-3, gt=0, description="its peak learning rate (ours; small networks bear more than 1e-4)")
+    steps: int = Field(500, ge=1, le=10**9, description="optimiser steps of the autoencoder's own training (ours)")
+    rate: float = Field(
+        1e-3, gt=0, le=100, description="its peak learning rate (ours; small networks bear more than 1e-4)"
+    )
     losses: AutoencoderLosses = AutoencoderLosses()
     cache: Literal["none", "float16", "bfloat16", "float32"] = Field(
         "none",
@@ -87,7 +92,9 @@ class Denoiser(Section):
         description="U-Net with cross-attention (arXiv:2112.10752), or a DiT-style transformer with cross-attention "
         "(arXiv:2212.09748; PixArt's blocks, arXiv:2310.00426)",
     )
-    widths: list[int] = Field([64, 128, 128], min_length=1, max_length=8, description="U-Net: channels a level (ours)")
+    widths: list[Width] = Field(
+        [64, 128, 128], min_length=1, max_length=8, description="U-Net: channels a level (ours)"
+    )
     layers: int = Field(
         2, ge=1, le=64, description="U-Net: residual blocks a level (arXiv:2006.11239: 2); transformer: blocks (ours)"
     )
@@ -128,6 +135,11 @@ class Denoiser(Section):
         attending = self.widths[len(self.widths) - self.attention_levels :]
         if self.kind == "unet" and any(width % self.head_width for width in [*attending, self.widths[-1]]):
             raise ValueError(f"head_width ({self.head_width}) must divide every width with attention ({self.widths})")
+        if self.kind == "transformer" and self.heads * self.head_width % 4:
+            raise ValueError(
+                f"heads ({self.heads}) times head_width ({self.head_width}) must be a multiple of 4: places are "
+                "told by a sine and a cosine of each direction"
+            )
         return self
 
 

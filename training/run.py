@@ -131,7 +131,8 @@ class Training:
         if config.kind == "load":
             return load_autoencoder(config.path).to(self._device)
         torch.manual_seed(seed_of(self._config.seed, "autoencoder"))
-        network = new_autoencoder(config)
+        with memory_errors(AUTOENCODER, "while it was made", self._config):
+            network = new_autoencoder(config)
         folder = self._out / AUTOENCODER
         if ready := _finished(folder, config.steps):
             verify_state(ready)
@@ -172,7 +173,8 @@ class Training:
         text = TextEncoder(text_model, config.text.tokens, config.text.cache_mb, self._device)
         torch.manual_seed(seed_of(config.seed, "denoiser"))
         side = config.data.buckets.resolution // codec.factor
-        denoiser = new_denoiser(config.denoiser, codec.channels, side, text.width)
+        with memory_errors("denoiser", "while it was made", config):
+            denoiser = new_denoiser(config.denoiser, codec.channels, side, text.width)
         stage = DenoiserStage(config, denoiser, codec, text, self._device)
         contents = DenoiserContents(config, denoiser, network, text.id, text_model)
         return self._run_stage(stage, contents, self._out, self._caches(codec), interrupts)

@@ -81,3 +81,13 @@ def test_the_scale_of_latents_that_memory_does_not_do_for_names_the_knob(own, tm
     command = ["train", str(tmp_path / "train.yaml"), "--data", str(own / "run"), "--out", str(tmp_path / "m")]
     assert invoke([*command, "--set", "autoencoder.steps=1"]) == 2
     assert "ran out of memory while its latents were scaled: halve data.batch" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("name", "stage"), [("new_autoencoder", "autoencoder"), ("new_denoiser", "denoiser")])
+def test_networks_that_memory_does_not_do_for_are_one_line(own, tmp_path, capsys, monkeypatch, name, stage):
+    monkeypatch.setattr(whole, name, lambda *given: torch.empty(2**50))
+    (tmp_path / "train.yaml").write_text(YAML)
+    command = ["train", str(tmp_path / "train.yaml"), "--data", str(own / "run"), "--out", str(tmp_path / "m")]
+    kind = "pixels" if stage == "denoiser" else "train"
+    assert invoke([*command, "--set", f"autoencoder.kind={kind}"]) == 2
+    assert f"{stage}: this machine ran out of memory while it was made" in capsys.readouterr().err

@@ -48,6 +48,20 @@ def test_a_key_that_stands_twice_and_text_that_is_no_yaml_are_refused():
         ("denoiser.head_width=24", "head_width (24) must divide"),
         ("text.model=nonsense", "not a model URI"),
         ("data.buckets.resolution=24", "do not divide by 4"),
+        ("autoencoder.widths=[0, 16]", "autoencoder.widths"),
+        ("denoiser.widths=[16, -32]", "denoiser.widths"),
+        ("denoiser.widths=[16, 1000000000]", "denoiser.widths"),
+        ("optimiser.rate=1e300", "optimiser.rate"),
+        ("autoencoder.rate=1e300", "autoencoder.rate"),
+        ("optimiser.warmup=1" + "0" * 400, "optimiser.warmup"),
+        ("optimiser.weight_decay=1e300", "optimiser.weight_decay"),
+        ("optimiser.epsilon=1e300", "optimiser.epsilon"),
+        ("optimiser.clip=1e300", "optimiser.clip"),
+        ("optimiser.noise_eta=1e300", "optimiser.noise_eta"),
+        ("optimiser.noise_gamma=1e300", "optimiser.noise_gamma"),
+        ("loop.steps=1" + "0" * 330, "loop.steps"),
+        ("loop.threads=1000000000", "loop.threads"),
+        ("checkpoints.keep=1" + "0" * 320, "checkpoints.keep"),
     ],
 )
 def test_impossible_values_are_refused(override, words):
@@ -66,6 +80,7 @@ def test_impossible_values_are_refused(override, words):
         (["objective.times=logit-normal"], "belongs to prediction flow"),
         (["objective.times=logit-normal", "objective.prediction=flow", "objective.bound=true"], "drawn uniformly"),
         (["autoencoder.kind=pixels", "autoencoder.cache=float16"], "no latents to cache"),
+        (["denoiser.kind=transformer", "denoiser.heads=3", "denoiser.head_width=6"], "must be a multiple of 4"),
     ],
 )
 def test_what_cannot_stand_together_is_refused(overrides, words):
