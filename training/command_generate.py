@@ -6,6 +6,7 @@ import os
 import sys
 from contextlib import ExitStack
 from dataclasses import replace
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -140,8 +141,8 @@ def generate(
     names = KeyNames(keys, key, chain, watermark_key)
     sealer, secret = sealer_of(names, time_authority), secret_of(names)
 
-    from training.hallmark.claim import ClaimConfig, SourceType
-    from training.hallmark.marking import Hallmark, HallmarkConfig, parent_of
+    from training.hallmark.claim import ClaimConfig, Facts, SourceType
+    from training.hallmark.marking import Hallmark, HallmarkConfig, carried_parent
     from training.hallmark.posthoc import RivaGan
     from training.hallmark.registry import open_register
     from training.sampling.adapter import adapted
@@ -182,6 +183,11 @@ def generate(
             require_scale(fair_scale)
             plan = replace(plan, fair=fair_name(fair_axis, fair_scale))
         plan.check()
+        parent = None
+        if image is not None:
+            named = _origin(model, None, run, provider, parts)
+            trial = Facts(named.model, named.dataset, texts[0], named.provider, datetime.now(timezone.utc))
+            parent = carried_parent(image.read_bytes(), f"--image {image}", sealer, trial)
         wanted = GuardNames(
             run, registry, fewer_guards, creators == "refuse", nsfw, adapter_run, tuple(base_run or ())
         )
@@ -202,7 +208,7 @@ def generate(
                 register,
                 config,
                 None if mark == "noise" else RivaGan(secret, threads=1),
-                parent=None if image is None else parent_of(image.read_bytes()),
+                parent=parent,
             ),
             _origin(model, dataset, run, provider, parts),
             None if mark == "pixels" else Shading(secret),

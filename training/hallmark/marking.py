@@ -79,6 +79,33 @@ def parent_of(picture: bytes) -> Parent | None:
     return Parent(picture, media)
 
 
+def carried_parent(picture: bytes, named: str, sealer: Sealer, facts: Facts) -> Parent | None:
+    """Return a starting picture as `parent_of` does, after a trial whether a credential can take its over.
+
+    Before any work, because one that is damaged so that the library cannot carry it stops every picture. `facts`: as
+    of the pictures to be made. Raises `BadInput` that begins with `named`, `HallmarkFailed` where the key is at fault.
+    """
+    parent = parent_of(picture)
+    if parent is None:
+        return None
+    trial, blank = Sealer(sealer.key), _encoded(np.zeros((8, 8, 3), np.uint8), b"", HallmarkConfig())
+    config = ClaimConfig(source_type="compositeWithTrainedAlgorithmicMedia")
+
+    def seal(given: Parent | None) -> None:
+        manifest = definition(new_identity(), facts, (), Fingerprint("0" * 64, 0), config, given is not None)
+        trial.seal(blank, MEDIA["PNG"], manifest, given)
+
+    seal(None)
+    try:
+        seal(parent)
+    except HallmarkFailed as error:
+        raise BadInput(
+            f"{named}: holds a credential that is damaged and cannot be taken over into those of the pictures "
+            f"({error}); take an undamaged copy of it"
+        ) from None
+    return parent
+
+
 def new_identity() -> str:
     """Return a fresh id, 32 hex digits."""
     return uuid.uuid4().hex

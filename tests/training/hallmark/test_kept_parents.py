@@ -3,13 +3,14 @@
 import pytest
 from hallmarking import encode, key_of, some_facts
 
+from filters.errors import BadInput
 from filters.optout.base import Evidence
 from filters.optout.digital_source import DigitalSource
 from training.hallmark.chains import development_chain
 from training.hallmark.claim import ClaimConfig, Fingerprint, definition
 from training.hallmark.credentials import HallmarkFailed, Parent, Sealer
 from training.hallmark.gaussian_shading import new_nonce
-from training.hallmark.marking import Hallmark, HallmarkConfig, SamplingMark, new_identity, parent_of
+from training.hallmark.marking import Hallmark, HallmarkConfig, SamplingMark, carried_parent, new_identity, parent_of
 from training.hallmark.reader import read_credential
 from training.hallmark.registry import open_register
 
@@ -75,6 +76,21 @@ def test_pictures_without_a_credential_have_none_to_keep(photo, made, anchors):
     assert parent_of(encode(photo)) is None
     assert parent_of(b"no picture") is None
     assert not any("made from" in note for note in read_credential(made(None), anchors).notes)
+
+
+@pytest.mark.parametrize("place", [b"c2pa.claim", b"c2pa.hash.data", b"jumb"])
+def test_a_starting_picture_with_a_credential_too_damaged_to_keep_is_told_at_once(theirs, signing_key, facts, place):
+    at = theirs.index(place)
+    damaged = theirs[:at] + bytes([theirs[at] ^ 0xFF]) + theirs[at + 1 :]
+    with pytest.raises(BadInput, match=r"^--image x.jpg: holds a credential that is damaged") as error:
+        carried_parent(damaged, "--image x.jpg", Sealer(signing_key), facts)
+    assert "\n" not in str(error.value)
+
+
+def test_a_sound_credential_passes_the_trial(theirs, photo, signing_key, facts):
+    assert carried_parent(theirs, "x", Sealer(signing_key), facts) == parent_of(theirs)
+    assert carried_parent(theirs + b"x", "x", Sealer(signing_key), facts) is not None
+    assert carried_parent(encode(photo), "x", Sealer(signing_key), facts) is None
 
 
 def test_a_parent_that_cannot_be_kept_stops_the_picture(made):
