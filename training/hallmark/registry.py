@@ -91,6 +91,10 @@ class HallmarkRegistry:
         found = self._select("WHERE id = ?", (identity,))
         return found[0] if found else None
 
+    def issued(self, sha256: str) -> bool:
+        """Tell whether a file with this SHA-256 (64 hex digits) was issued."""
+        return bool(self._database.rows(f"SELECT 1 FROM {_TABLE} WHERE sha256 = ? LIMIT 1", (sha256,)))
+
     def by_mark(self, mark: str) -> Iterator[Entry]:
         """Yield the rows whose mark put in afterwards is this one, in order of their ids, in bounded memory."""
         since = ""

@@ -13,7 +13,7 @@ import numpy as np
 
 from filters.errors import BadInput
 from pipelines.run.lock import locked
-from pipelines.run.storage import Store
+from pipelines.run.storage import Store, sha256_file
 from training.hallmark.claim import DatasetFacts, Facts, ModelFacts, Part
 from training.hallmark.credentials import HallmarkFailed
 from training.hallmark.marking import SUFFIXES, Hallmark, SamplingMark
@@ -153,11 +153,23 @@ class Generator:
             raise BadInput(f"{store.url}: there are such files already, and no {RECORD}; use another --out")
         else:
             store.write(RECORD, wanted.encode())
+        for slot in there:
+            self._require_issued(Path(store.url) / self._name(slot))
         finals = log.finals()
         result.before = len(there)
         missing = [slot for slot in slots if slot not in there]
         result.refused += [finals[name] for slot in missing if (name := self._name(slot)) in finals]
         return [slot for slot in missing if self._name(slot) not in finals]
+
+    def _require_issued(self, path: Path) -> None:
+        """Refuse to count as made what is no whole picture of ours. Raises `BadInput`.
+
+        The register has a picture's row before the picture is there.
+        """
+        registry = self.hallmark.registry
+        if not path.is_file() or not registry.issued(sha256_file(path)):
+            what = "not a file" if not path.is_file() else f"not a picture that the register {registry.shown} knows"
+            raise BadInput(f"{path}: {what}; move it away, and it is made again")
 
     def _sampled(self, slots: Sequence[Slot]) -> list[list[Candidate]]:
         """Return each slot's candidates."""

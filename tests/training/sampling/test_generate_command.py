@@ -116,6 +116,27 @@ def test_the_same_command_again_makes_only_what_is_missing(asked, tmp_path, caps
     assert "use another --out" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("what", ["nothing", "folder", "another picture"])
+def test_what_is_no_picture_of_ours_does_not_count_as_made(asked, tmp_path, capsys, what):
+    command = asked("--mark", "noise")
+    assert invoke(command) == 0
+    path = tmp_path / "out" / "p00000-s0.png"
+    made = path.read_bytes()
+    path.unlink()
+    if what == "folder":
+        path.mkdir()
+    else:
+        path.write_bytes(b"" if what == "nothing" else drawing(7))
+    capsys.readouterr()
+    assert invoke(command) == 2
+    words = "not a file" if what == "folder" else "not a picture that the register"
+    assert f"{path}: {words}" in capsys.readouterr().err.splitlines()[-1]
+    path.rmdir() if what == "folder" else path.unlink()
+    path.write_bytes(made)
+    assert invoke(command) == 0
+    assert path.read_bytes() == made
+
+
 def test_a_prompt_with_a_denied_creator_is_sampled_by_nobody(asked, looks_dataset, tmp_path, capsys):
     copy = copy_run(looks_dataset, tmp_path / "own")
     with open_registry(str(copy / "registry.sqlite")) as registry:
