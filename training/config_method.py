@@ -63,6 +63,7 @@ class Lora(FromBase):
     alpha: float = Field(
         0.0,
         ge=0,
+        le=1e6,
         description="their output counts alpha / rank times; 0 takes the rank, so that it counts once (ours)",
     )
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout of the adapters' input (ours)")

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from filters.errors import BadInput
+from filters.json_text import read_json
 
 
 @dataclass
@@ -36,7 +37,7 @@ class Progress:
 def read_progress(data: bytes, where: str) -> Progress:
     """Read what `dump` wrote. Raises `BadInput` naming the place."""
     try:
-        return Progress(**json.loads(data))
+        return Progress(**read_json(data))
     except (ValueError, TypeError):
         raise BadInput(
             f"{where}: not the state of a training; delete this checkpoint, the one before is used"

@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from filters.errors import BadInput, first_line
+from filters.json_text import read_json
 from training.config_method import Lora
 from training.weights import save_weights
 
@@ -29,7 +30,7 @@ _METADATA = "lora_adapter_metadata"
 #: peft's name of the one adapter that a network has here.
 _NAME = "default"
 
-_MAX_RANK = 4096
+_MAX_RANK, _MAX_ALPHA = 4096, 1e6
 
 
 def adapt(network: Any, wanted: Lora) -> list[str]:
@@ -90,7 +91,8 @@ def put_adapter(network: Any, folder: Path, kind: str, scale: float) -> None:
     path = folder / FILE
     weights, facts = _read(path, f"{kind}.")
     rank, alpha, targets = facts.get("r"), facts.get("lora_alpha"), facts.get("target_modules")
-    sound = isinstance(rank, int) and 1 <= rank <= _MAX_RANK and isinstance(alpha, (int, float)) and alpha > 0
+    sound = isinstance(rank, int) and 1 <= rank <= _MAX_RANK
+    sound = sound and isinstance(alpha, (int, float)) and 0 < alpha <= _MAX_ALPHA
     if not sound or not isinstance(targets, list) or not all(isinstance(one, str) for one in targets):
         raise BadInput(f"{path}: does not state rank, alpha and layers of its adapters")
     assert isinstance(rank, int)
@@ -115,7 +117,7 @@ def put_adapter(network: Any, folder: Path, kind: str, scale: float) -> None:
 def _read(path: Path, prefix: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(path, framework="pt") as file:
-            facts = json.loads((file.metadata() or {}).get(_METADATA, "{}"))
+            facts = read_json((file.metadata() or {}).get(_METADATA, "{}"))
             weights = {name.removeprefix(prefix): file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError, ValueError) as error:
         raise BadInput(f"{path}: unreadable adapter ({first_line(error)})") from None

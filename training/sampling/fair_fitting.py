@@ -14,6 +14,7 @@ from audit.groups.lexicon import languages_of, load_all
 from audit.groups.matcher import Matcher
 from filters.encoders.uri import load_encoder
 from filters.errors import BadInput
+from filters.json_text import read_json
 from pipelines.run.directory import Run
 from pipelines.run.storage import Store
 from training.config import parse_config
@@ -140,7 +141,7 @@ def _read(store: Store, key: str) -> Probe | None:
     if not store.exists(CACHE):
         return None
     try:
-        body = json.loads(store.read(CACHE))
+        body = read_json(store.read(CACHE))
         return read_probe(body["probe"]) if body["key"] == key else None
     except (ValueError, KeyError, TypeError, RuntimeError):
         return None

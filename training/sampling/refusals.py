@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from filters.json_text import read_json
 from training.hallmark.claim import prompt_digest
 from training.sampling.guards import Code, Refusal
 from training.sampling.plan import Slot
@@ -68,7 +69,7 @@ def _last(descriptor: int, size: int) -> bytes:
 
 def _read(line: bytes) -> dict[str, Any] | None:
     try:
-        body = json.loads(line)
+        body = read_json(line)
     except ValueError:
         return None
     return body if isinstance(body, dict) else None

@@ -7,14 +7,14 @@ import pytest
 import torch
 from method_runs import loaded, made_base, method_config, method_trainer, trained_method, whole_and_resumed
 from safetensors import safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from tiny import curve
 
 from filters.encoders.torchvision_fix import ensure_torchvision
 from filters.errors import BadInput
 from training.checkpoints import checkpoints, read_facts
 from training.config import load_config, parse_config
-from training.methods.adapting import FILE
+from training.methods.adapting import FILE, put_adapter
 from training.models.denoiser import denoise
 from training.sampling.adapter import adapted
 from training.signals import Interrupts
@@ -160,6 +160,22 @@ def test_a_changed_or_foreign_adapter_is_refused(base, lora, tmp_path):
     nowhere = changed_copy(lora, tmp_path / "nowhere", lambda body: body.pop("base"))
     with pytest.raises(BadInput, match=r"assay.json was changed since the training wrote it"):
         adapted(loaded(base), nowhere, 1.0)
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        json.dumps({"unet.r": 4, "unet.lora_alpha": 10**400, "unet.target_modules": ["to_q"]}),
+        json.dumps({"unet.r": 4, "unet.lora_alpha": float("inf"), "unet.target_modules": ["to_q"]}),
+        "[" * 100_000,
+    ],
+    ids=["huge alpha", "infinite alpha", "deep"],
+)
+def test_an_adapter_that_states_what_none_can_have_is_one_line(base, tmp_path, stated):
+    save_file({"unet.x": torch.zeros(1)}, tmp_path / FILE, metadata={"lora_adapter_metadata": stated})
+    with pytest.raises(BadInput) as error:
+        put_adapter(loaded(base).network, tmp_path, "unet", 1.0)
+    assert "\n" not in str(error.value)
 
 
 def test_a_transformer_takes_adapters_too(tmp_path):

@@ -173,7 +173,7 @@ def test_the_log_holds_no_prompt_and_outlives_half_a_line(tmp_path):
     log, slot = RefusalLog(tmp_path), Slot(0, "a secret castle", 7)
     log.add(slot, "a.png", Refusal(Code.NSFW, "x"), 0, True)
     with (tmp_path / LOG).open("ab") as stream:
-        stream.write(b'{"file": "half')
+        stream.write(b"[" * 100_000 + b'\n{"file": "half')
     log.add(slot, "b.png", Refusal(Code.NSFW, "x"), None, True)
     log.add(slot, "c.png", Refusal(Code.NSFW, "x"), 0, False)
     log.add(slot, "d.png", Refusal(Code.MARKING_FAILED, "x"), 0, True)
