@@ -156,10 +156,8 @@ def _samples(opened: Opened, uids: set[str]) -> dict[str, Sample]:
     if not wanted:
         return {}
     rows = opened.reader.rows(
-        "SELECT row FROM samples JOIN (SELECT unnest(?::UUID[]) AS wanted) ON uid = wanted ORDER BY kept DESC, row",
+        "SELECT arg_min(row, (NOT kept, row)) FROM samples JOIN (SELECT unnest(?::UUID[]) AS wanted) ON uid = wanted "
+        "GROUP BY uid",
         [wanted],
     )
-    found: dict[str, Sample] = {}
-    for sample in fetch(opened, [(int(row), None, False) for (row,) in rows[:200]]):
-        found.setdefault(sample.uid, sample)
-    return found
+    return {sample.uid: sample for sample in fetch(opened, [(int(row), None, False) for (row,) in rows])}

@@ -188,3 +188,19 @@ def test_every_one_of_many_samples_with_one_uid_has_its_page(tmp_path, cache):
             assert client.get(f"/api/runs/made/samples/{'ab' * 16}?row={row}").json()["row"] == row
             assert client.get(f"/runs/made/samples/{'ab' * 16}?row={row}").status_code == 200
         assert client.get(f"/api/runs/made/samples/{'ab' * 16}?row=150").status_code == 404
+
+
+def test_samples_of_an_evaluation_are_found_beside_many_with_one_uid(tmp_path, cache):
+    from run_making import make_run, sample_rows
+    from web_clients import client_for
+
+    from dashboards.web.query.training_evaluation import _samples
+
+    uids = ["ab" * 16] * 250 + ["cd" * 16]
+    make_run(tmp_path / "made", sample_rows(251, uid=uids.__getitem__), finished=False)
+    with client_for(tmp_path, cache) as client:
+        client.get("/api/runs/made/funnel")
+        opened = client.app.state.catalogue.open("made")
+        kept = opened.reader.rows("SELECT min(row) FROM samples WHERE kept AND row < 250")
+        found = _samples(opened, set(uids))
+        assert {uid: sample.row for uid, sample in found.items()} == {"ab" * 16: kept[0][0], "cd" * 16: 250}
