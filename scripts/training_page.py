@@ -31,7 +31,7 @@ by one of these codes, all end by it, and where the first fails by anything else
    checkpoints lie in `DIR/autoencoder/`. Latents of one trained here are scaled to a standard deviation of 1; a loaded
    one keeps its own factor.
 3. **Latents.** With `autoencoder.cache` every picture is encoded once; the rows lie in the run, where a retraction
-   finds them.
+   finds them. What a retraction lets into the dataset while a training is under way is encoded before its first epoch.
 4. **Denoiser.** Trained on latents and captions, as `objective` says.
 
 ## What is written
@@ -52,9 +52,9 @@ by one of these codes, all end by it, and where the first fails by anything else
         state/                      what a resumed training needs; delete it before you ship the rest
 
 A checkpoint appears whole or not at all; the newest `checkpoints.keep` stay. Its identity, `checkpoint` in
-`assay.json`, is the SHA-256 over the hashes of all files but those in `state/`; the dataset's `trainings/` names it,
-so that a retraction can list the checkpoints that have seen a sample. Where a training was killed before that, the
-resumed one does it. The parts load in plain diffusers:
+`assay.json`, is the SHA-256 over the hashes of all files but those in `state/`; the dataset's `trainings/` names it
+with every version that it was trained on, so that a retraction can list the checkpoints that have seen a sample.
+Where a training was killed before that, the resumed one does it. The parts load in plain diffusers:
 
     UNet2DConditionModel.from_pretrained(DIR, subfolder="unet")
     AutoencoderKL.from_pretrained(DIR, subfolder="vae")
@@ -67,7 +67,8 @@ The last runs the checkpoint's own `pipeline.py`; reading prompts with it needs 
 Every random number of a sample comes from the seed, the step and the sample's uid, dropout from the seed, the step
 and the process. So a training that was killed and resumed equals, bit for bit on a CPU, one that never was; and
 processes share the work without changing it beyond rounding: the loss of a step is the sum over all samples of weight
-times loss, over their number. `data.batch` counts the samples of all processes together.
+times loss, over their number. `data.batch` counts the samples of all processes together. A batch that no process has
+a readable sample of is passed over; it makes no step.
 
     accelerate launch --num_processes 8 --multi_gpu $(which assay) train CONFIG --data RUN --out DIR
     torchrun --nproc-per-node 8 $(which assay) train CONFIG --data RUN --out DIR

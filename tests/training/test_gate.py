@@ -4,6 +4,7 @@ import json
 import random
 import shutil
 import sys
+import time
 from decimal import Decimal
 from fractions import Fraction
 from itertools import islice, product
@@ -221,10 +222,12 @@ def test_other_processes_follow_what_the_gate_s_process_found(own, tmp_path):
 
 
 def test_processes_go_on_alike_where_one_alone_has_met_a_new_version_before_the_gate_looks(own, tmp_path):
-    gate, config = clear(opened(own), tmp_path), small(weighting="loss")
-    main, other = (Batches(shards_of(own), config, rank, 2, folder=tmp_path) for rank in (0, 1))
+    gate, shards = clear(opened(own), tmp_path), shards_of(own)
+    ahead, config = small(weighting="loss", prefetch=16, workers=1), small(weighting="loss")
+    main, other = (Batches(shards, one, rank, 2, folder=tmp_path) for rank, one in enumerate((ahead, config)))
     with main, other:
         after(main, 2), after(other, 2)
+        time.sleep(2)  # all that the main one shows below is decoded before anything changes
         add(own, Draft(Kind.CREATOR, "artist 1"))
         apply(opened(own), None, KEYS)
         assert other._changed(), "as where a picture of its share is not where it was"
