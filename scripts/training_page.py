@@ -29,7 +29,8 @@ by one of these codes, all end by it, and where the first fails by anything else
    is noted in `removed.jsonl`.
 2. **Autoencoder.** Trained here, loaded from a folder in diffusers' layout, or none (`autoencoder.kind`). Its
    checkpoints lie in `DIR/autoencoder/`. Latents of one trained here are scaled to a standard deviation of 1; a loaded
-   one keeps its own factor.
+   one keeps its own factor, and `assay.json` names the hash of its weights and the checkpoint that it is from, which
+   credentials list as an ingredient.
 3. **Latents.** With `autoencoder.cache` every picture is encoded once; the rows lie in the run, where a retraction
    finds them. What a retraction lets into the dataset while a training is under way is encoded before its first epoch.
 4. **Denoiser.** Trained on latents and captions, as `objective` says.

@@ -92,6 +92,7 @@ def card(facts: Mapping[str, Any]) -> str:
         f"- Licences allowed: {', '.join(data['licences']) or 'not restricted by the recipe'}",
         f"- Opt-out registry consulted up to: {consulted}",
         "- Which samples this checkpoint has seen, and how often: `exposure.parquet`\n",
+        *_loaded_lines(facts),
         *_base_lines(facts),
         "## Training\n",
         f"- Configuration: `training.yaml`, fingerprint {facts['configuration']}",
@@ -109,6 +110,23 @@ def card(facts: Mapping[str, Any]) -> str:
         "and leaves its figures in `../evaluations/`.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _loaded_lines(facts: Mapping[str, Any]) -> list[str]:
+    """Return the section about an autoencoder that was loaded; nothing where none was."""
+    loaded = facts.get("autoencoder")
+    if loaded is None:
+        return []
+    base = loaded["base"]
+    lines = ["## Autoencoder\n", f"- Loaded, weights sha256:{loaded['weights']}"]
+    if base is None:
+        lines.append("- Not from a checkpoint of `assay train`: what it was trained on is not known here")
+    else:
+        lines += [
+            f"- From {base['name']}, step {base['step']}, checkpoint {base['checkpoint']}",
+            f"  trained on: {base['data']}, versions {', '.join(base['datasets'])}",
+        ]
+    return [*lines, ""]
 
 
 def _base_lines(facts: Mapping[str, Any]) -> list[str]:

@@ -30,6 +30,7 @@ from training.feed import ShardFeed
 from training.gate import Gate, clear, record_checkpoint, removed
 from training.keeper import Rules, StageKeeper, verify_state
 from training.latents import fill_cache, latent_cache
+from training.loaded import loaded_facts, resumed_facts
 from training.loop import Parts, Trainer
 from training.memory import memory_errors
 from training.methods.base import Given, base_facts, load_base, on_base, require_same_base
@@ -127,9 +128,13 @@ class Training:
             return None
         if found := checkpoints(self._out):
             verify_state(found[-1][1])
-            return load_autoencoder(str(found[-1][1])).to(self._device)
+            network = load_autoencoder(str(found[-1][1]))
+            self._method_facts = resumed_facts(found[-1][1], network) if config.kind == "load" else {}
+            return network.to(self._device)
         if config.kind == "load":
-            return load_autoencoder(config.path).to(self._device)
+            network = load_autoencoder(config.path)
+            self._method_facts = loaded_facts(config.path, network)
+            return network.to(self._device)
         torch.manual_seed(seed_of(self._config.seed, "autoencoder"))
         with memory_errors(AUTOENCODER, "while it was made", self._config):
             network = new_autoencoder(config)
@@ -187,7 +192,7 @@ class Training:
         wait = self._accelerator.wait_for_everyone
         given = Given(self._config, base, self._out, self._main, wait, self._say)
         method = method_of(given)
-        self._method_facts = {"base": base_facts(base), "method": method.facts()}
+        self._method_facts = {"base": base_facts(base.facts), "method": method.facts()}
         return self._run_stage(method, method, self._out, self._caches(base.codec), interrupts)
 
     def _caches(self, codec: Codec) -> Caches | None:

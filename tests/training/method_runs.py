@@ -54,7 +54,9 @@ def method_trainer(config, folder, feed=None):
         training |= {"parameters": method.values(), "datasets": datasets, "processes": 1, "device": "CPU"}
         training |= {"precision": "fp32", "seconds": 1.0, "rollbacks": progress.rollbacks}
         training |= {"energy": {"kwh": 0.0, "co2_grams": 0.0, "method": "none"}}
-        return facts_of(config, origin, {**training, "base": base_facts(base), "method": method.facts()}, metrics)
+        return facts_of(
+            config, origin, {**training, "base": base_facts(base.facts), "method": method.facts()}, metrics
+        )
 
     rules = Rules(config.checkpoints.keep, facts, lambda path, body, exposure: None)
     keeper = StageKeeper(folder, folder, method, rules, acc)

@@ -158,14 +158,18 @@ def require_same_base(folder: Path, base: Model) -> None:
         )
 
 
-def base_facts(base: Model) -> dict[str, Any]:
-    """Return what a checkpoint's facts say of its base: identity, name, step, its data and its own base, if any."""
-    facts = base.facts
+def base_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a checkpoint's facts say of its base: identity, name, step, its data and its own base, if any.
+
+    `facts`: the base's own, checked; where its autoencoder was loaded, that one's are kept, too.
+    """
+    loaded = facts.get("autoencoder")
     return {
-        "checkpoint": base.identity,
+        "checkpoint": facts["checkpoint"],
         "name": facts["name"],
         "step": facts["step"],
         "datasets": facts["datasets"],
         "data": facts["data"]["name"],
         "base": facts.get("base"),
+        **({} if loaded is None else {"autoencoder": loaded}),
     }

@@ -14,8 +14,14 @@ def part_of(facts: Mapping[str, Any]) -> Part:
 
 
 def bases_of(facts: Mapping[str, Any]) -> tuple[Part, ...]:
-    """Return the bases that a checkpoint was trained from, the nearest first: a student's teacher, and so on."""
-    return tuple(_part(base, str(base["data"])) for base in bases_within(facts))
+    """Return the checkpoints that one was made from: bases, the nearest first, then those of loaded autoencoders."""
+    bases = bases_within(facts)
+    found = [_part(base, str(base["data"])) for base in bases]
+    for one in (facts, *bases):
+        origin = (one.get("autoencoder") or {}).get("base")
+        if origin is not None:
+            found += [_part(origin, str(origin["data"])), *bases_of(origin)]
+    return tuple(dict.fromkeys(found))
 
 
 def bases_within(facts: Mapping[str, Any]) -> list[dict[str, Any]]:

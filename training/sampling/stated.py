@@ -26,6 +26,8 @@ def require_stated(path: Path, facts: Mapping[str, Any]) -> None:
         raise BadInput(f"{path}: its facts do not say what it is and which data it was trained on")
     if not _are_bases(facts.get("base")):
         raise BadInput(f"{path}: its facts do not say what its base is and which data that was trained on")
+    if not _is_loaded(facts.get("autoencoder")):
+        raise BadInput(f"{path}: its facts do not say what its autoencoder is")
 
 
 def require_same_data(path: Path, facts: Mapping[str, Any]) -> None:
@@ -67,8 +69,21 @@ def _are_bases(base: Any) -> bool:
     while base is not None:
         if not isinstance(base, dict) or not _is_model(base) or not isinstance(base.get("data"), str):
             return False
+        if not _is_loaded(base.get("autoencoder")):
+            return False
         base = base.get("base")
     return True
+
+
+def _is_loaded(autoencoder: Any) -> bool:
+    """Tell whether facts about a loaded autoencoder are whole; there are none where none was loaded."""
+    if autoencoder is None:
+        return True
+    return (
+        isinstance(autoencoder, dict)
+        and _is_digest(autoencoder.get("weights"))
+        and _are_bases(autoencoder.get("base"))
+    )
 
 
 def _is_digest(value: Any) -> bool:
