@@ -1,6 +1,5 @@
 """ControlNet: nothing changes before it is trained, only it is trained, and it goes with its base alone."""
 
-import json
 import shutil
 
 import numpy as np
@@ -8,6 +7,7 @@ import pytest
 import torch
 from method_runs import loaded, made_base, method_config, method_trainer, trained_method, whole_and_resumed
 from PIL import Image
+from restating import identified
 from tiny import EndlessFeed, curve
 
 from filters.encoders.torchvision_fix import ensure_torchvision
@@ -161,9 +161,9 @@ def test_what_is_no_control_or_was_changed_is_refused(base, control, picture, tm
 def test_a_control_trained_on_edges_by_other_bounds_is_refused(base, control, picture, tmp_path):
     copy = tmp_path / "bounds"
     shutil.copytree(control, copy)
-    facts = json.loads((copy / "assay.json").read_text())
+    facts = read_facts(copy)
     facts["method"]["bounds"] = [50, 100]
-    (copy / "assay.json").write_text(json.dumps(facts))
+    identified(copy, facts)
     with pytest.raises(BadInput, match="by the bounds"):
         steering_of(copy, picture, 1.0, loaded(base), (16, 16))
 

@@ -7,12 +7,14 @@ from datetime import datetime, timezone
 import pytest
 from method_runs import METHOD
 from PIL import Image
+from restating import identified
 from training_runs import copy_run, drawing
 
 from filters.optout.entries import Draft, Kind
 from filters.scorers.pdq import pdq_hash
 from pipelines.commands.main import invoke
 from pipelines.registry.store import open_registry
+from training.checkpoints import read_facts
 from training.hallmark.claim import ClaimConfig, DatasetFacts, Facts, Fingerprint, ModelFacts, Part, definition
 from training.hallmark.registry import open_register
 from training.hallmark.verify import Verifier
@@ -70,10 +72,10 @@ def test_a_steered_picture_leaves_as_ours_and_names_the_control_network(asked, k
 def test_control_on_another_checkpoint_is_refused_in_one_line(asked, control, pixel_training, tmp_path, capsys):
     other = tmp_path / "other"
     shutil.copytree(control, other)
-    path = max(other.glob("step-*")) / "assay.json"
-    facts = json.loads(path.read_text())
+    path = max(other.glob("step-*"))
+    facts = read_facts(path)
     facts["base"]["checkpoint"] = "0" * 64
-    path.write_text(json.dumps(facts))
+    identified(path, facts)
     assert invoke(asked(steers=other)) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert "trained on the base 0000000000000000" in error

@@ -1,15 +1,12 @@
 """What a checkpoint's facts state goes into signed credentials, so nobody but the training may have written it."""
 
-import hashlib
-import json
 import shutil
 
 import pytest
+from restating import edit, identified
 
 from filters.errors import BadInput
-from pipelines.run.manifest import canonical
-from pipelines.run.storage import sha256_file
-from training.checkpoints import COPY, read_facts
+from training.checkpoints import read_facts
 from training.contents import INDEX
 from training.keeper import verify_state
 from training.sampling.model import checked_facts
@@ -22,25 +19,6 @@ BASE = {"checkpoint": "a" * 64, "name": "x", "step": 1, "datasets": ["b" * 64], 
 def copy(pixel_training, tmp_path):
     """A copy of a checkpoint."""
     return shutil.copytree(pixel_training / "step-00000002", tmp_path / "step-00000002")
-
-
-def edit(path, **changes):
-    """Change the facts, and nothing else."""
-    body = read_facts(path) | changes
-    (path / "assay.json").write_text(json.dumps(body))
-    return body
-
-
-def identified(checkpoint, body, copied=True):
-    """Give a checkpoint with changed facts the identity of its files, with a copy of the facts or without."""
-    files = {name: digest for name, digest in body["files"].items() if name != COPY}
-    facts = {name: value for name, value in body.items() if name not in ("format", "checkpoint", "files")}
-    (checkpoint / COPY).unlink()
-    if copied:
-        (checkpoint / COPY).write_text(json.dumps(facts))
-        files[COPY] = sha256_file(checkpoint / COPY)
-    shipped = {name: digest for name, digest in files.items() if not name.startswith("state/")}
-    return edit(checkpoint, files=files, checkpoint=hashlib.sha256(canonical(shipped)).hexdigest())
 
 
 @pytest.mark.parametrize(
