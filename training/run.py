@@ -93,7 +93,8 @@ class Training:
                 metrics = self._method(interrupts)
         step, path = checkpoints(self._out)[-1]
         facts = read_facts(path)
-        return Result(path, facts["checkpoint"], step, metrics or facts["metrics"])
+        last = facts.get("metrics")
+        return Result(path, facts["checkpoint"], step, metrics or (last if isinstance(last, dict) else {}))
 
     def _require_models(self) -> None:
         """Open what the configuration names, and let go of it: not hours later, nor in a folder claimed in vain."""
