@@ -97,3 +97,9 @@ def photo_file(tmp_path_factory):
 def photo_pixels(photo_file):
     """Its pixels."""
     return np.asarray(Image.open(photo_file))
+
+
+@pytest.fixture(scope="module")
+def subject(tmp_path_factory):
+    """Another finished run, of twenty pictures."""
+    return make_run(tmp_path_factory.mktemp("subject"), samples=20, scorers=["size", "hashes", "pdq"])

@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import pytest
-from training_runs import make_run
 
 from pipelines.commands.main import invoke
 from training.checkpoints import checkpoints, read_facts
@@ -18,12 +17,6 @@ loop: {{steps: 2, device: cpu, threads: 1}}
 logs: {{tensorboard: false}}
 checkpoints: {{every: 2, keep: 1}}
 """
-
-
-@pytest.fixture(scope="module")
-def subject(tmp_path_factory):
-    """Another finished run, of twenty pictures."""
-    return make_run(tmp_path_factory.mktemp("subject"), samples=20, scorers=["size", "hashes", "pdq"])
 
 
 @pytest.fixture(scope="module")

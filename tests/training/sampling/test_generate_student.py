@@ -4,16 +4,10 @@ import json
 
 import pytest
 from method_runs import METHOD
-from training_runs import drawing, make_run
+from training_runs import drawing
 
 from pipelines.commands.main import invoke
 from training.sampling.refusals import LOG
-
-
-@pytest.fixture(scope="module")
-def subject(tmp_path_factory):
-    """Another finished run, of twenty pictures."""
-    return make_run(tmp_path_factory.mktemp("subject"), samples=20, scorers=["size", "hashes", "pdq"])
 
 
 @pytest.fixture(scope="module")
